@@ -1,0 +1,73 @@
+"""Keras and PyTorch networks as scikit-learn estimators with feature importances.
+
+``import skexplain`` loads neither torch, keras, shap nor matplotlib; ``skexplain.torch`` and ``skexplain.keras``
+hold the estimators.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0.dev0"
+
+#: Public name -> module that defines it.
+_LAZY = {
+    "CompletenessError": "exceptions",
+    "Comparison": "comparison",
+    "Explanation": "explanation",
+    "Importances": "explanation",
+    "UnsupportedModelError": "exceptions",
+    "compare": "comparison",
+    "explain": "_explain",
+    "from_fitted": "_fitted",
+    "importances": "_explain",
+}
+_ROOMS = ("attributions", "comparison", "explanation", "exceptions", "keras", "plotting", "torch")
+
+if TYPE_CHECKING:
+    from ._explain import explain, importances
+    from ._fitted import from_fitted
+    from .comparison import Comparison, compare
+    from .exceptions import CompletenessError, UnsupportedModelError
+    from .explanation import Explanation, Importances
+
+__all__ = [
+    "Comparison",
+    "CompletenessError",
+    "Explanation",
+    "Importances",
+    "UnsupportedModelError",
+    "compare",
+    "explain",
+    "from_fitted",
+    "importances",
+]
+
+
+def _refuse_scikit_explain() -> None:
+    """The distribution scikit-explain installs an import package of the same name into the same folder."""
+    try:
+        importlib.metadata.distribution("scikit-explain")
+    except importlib.metadata.PackageNotFoundError:
+        return
+    raise ImportError(
+        "The distribution 'scikit-explain' is installed too, and both install an import package called 'skexplain' "
+        "over each other. Run: pip uninstall scikit-explain skexplain, then: pip install skexplain"
+    )
+
+
+_refuse_scikit_explain()
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+    if name in _ROOMS:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module 'skexplain' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, *_ROOMS})

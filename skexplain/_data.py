@@ -1,0 +1,182 @@
+"""What comes into fit and predict: one set of checks for both frameworks."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, validate_data
+
+
+class TrainingData(NamedTuple):
+    """Rows to train on.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n, n_features_in_)
+    y : ndarray
+        Class indices ``(n,)`` for classifiers, targets ``(n, n_outputs)`` for regressors.
+    weight : ndarray of shape (n,) or None
+        None when all rows weigh the same.
+    """
+
+    X: NDArray
+    y: NDArray
+    weight: NDArray | None
+
+
+def classification_data(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    class_weight: Any = None,
+    classes: Any = None,
+    reset: bool = True,
+) -> TrainingData:
+    """Check rows and labels, set ``classes_``, and merge the weights.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets ``n_features_in_``, ``feature_names_in_`` and ``classes_``; its ``dtype`` is the dtype of X.
+    X, y, sample_weight : array-like
+        ``y`` may be labels of any type, a column, or one-hot rows.
+    class_weight : dict, "balanced" or None
+        As in scikit-learn.
+    classes : array-like, optional
+        All labels, when y may lack some.
+    reset : bool
+        False to continue a fit: columns and labels must be those of the first call.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two classes, a label not among the classes, and all that scikit-learn refuses.
+    """
+    X = validate_data(estimator, X, dtype=estimator.dtype, reset=reset)
+    if y is None:
+        raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
+    y = _labels(y)
+    check_consistent_length(X, y)
+    check_classification_targets(y)
+    weight = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
+    X, y, weight = _without_zero_weights(X, y, weight)
+    if reset:
+        found = np.unique(y)
+        estimator.classes_ = found if classes is None else np.sort(np.asarray(classes))
+        if len(estimator.classes_) < 2:
+            raise ValueError(
+                f"y has only one class, {found.tolist()}; a classifier needs rows of at least two classes."
+            )
+    index = np.minimum(np.searchsorted(estimator.classes_, y), len(estimator.classes_) - 1)
+    unknown = estimator.classes_[index] != y
+    if np.any(unknown):
+        raise ValueError(
+            f"y contains the label {y[unknown][0]!r}, which is not among the classes {estimator.classes_.tolist()}."
+        )
+    if class_weight is not None:
+        factor = compute_sample_weight(class_weight, y)
+        weight = factor if weight is None else weight * factor
+    return TrainingData(X, index, _uneven(weight))
+
+
+def regression_data(estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool = True) -> TrainingData:
+    """Check rows and targets and remember in ``y_ndim_`` how predictions are to be shaped.
+
+    Parameters and errors as in `classification_data`.
+    """
+    if y is None:
+        raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
+    X = validate_data(estimator, X, dtype=estimator.dtype, reset=reset)
+    y = check_array(y, dtype=estimator.dtype, ensure_2d=False, input_name="y", estimator=estimator)
+    check_consistent_length(X, y)
+    if y.ndim > 2:
+        raise ValueError(f"y has {y.ndim} dimensions; pass (n,) or (n, n_outputs).")
+    n_outputs = 1 if y.ndim == 1 else y.shape[1]
+    if reset:
+        # a single column is one target, however it was passed
+        estimator.y_ndim_ = 1 if n_outputs == 1 else 2
+        estimator.n_outputs_ = n_outputs
+    elif n_outputs != estimator.n_outputs_:
+        raise ValueError(f"y has {n_outputs} columns, but {estimator.n_outputs_} in the first call.")
+    y = y.reshape(len(y), n_outputs)
+    weight = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
+    X, y, weight = _without_zero_weights(X, y, weight)
+    return TrainingData(X, y, _uneven(weight))
+
+
+def prediction_rows(estimator: Any, X: Any) -> NDArray:
+    """Rows to predict, checked against the columns of fit."""
+    return validate_data(estimator, X, dtype=estimator.dtype, reset=False)
+
+
+def _labels(y: Any) -> NDArray:
+    """Labels as a 1-D array; one-hot rows become indices."""
+    y = check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_all_finite=False)
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ValueError("Input y contains NaN or infinity.")
+    if y.ndim == 2 and y.shape[1] > 1:
+        if type_of_target(y) == "multilabel-indicator" and np.all(y.sum(axis=1) == 1):
+            return y.argmax(axis=1)
+        raise ValueError(
+            f"y has shape {y.shape}; a classifier takes one label a row, or one-hot rows. For several labels a row use "
+            "sklearn.multioutput.MultiOutputClassifier."
+        )
+    return column_or_1d(y, warn=True)
+
+
+def _without_zero_weights(X: NDArray, y: NDArray, weight: NDArray | None) -> tuple:
+    """Rows of weight 0 must be as good as absent, also for the standardisation."""
+    if weight is None:
+        return X, y, None
+    if np.any(weight < 0):
+        raise ValueError(f"sample_weight contains {weight.min()}; weights must not be negative.")
+    used = weight > 0
+    if not np.any(used):
+        raise ValueError("sample_weight is 0 for every row; at least one row must count.")
+    return (X, y, weight) if np.all(used) else (X[used], y[used], weight[used])
+
+
+def _uneven(weight: NDArray | None) -> NDArray | None:
+    """None for equal weights, so that ones are bit-identical to none."""
+    return None if weight is None or np.all(weight == weight[0]) else weight
+
+
+def standardisation(X: NDArray, weight: NDArray | None = None) -> tuple[NDArray, NDArray]:
+    """Mean and standard deviation of the columns, 1 where a column is constant."""
+    X = np.asarray(X, dtype=np.float64)
+    mean = np.average(X, axis=0, weights=weight)
+    scale = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=weight))
+    constant = scale <= 10 * np.finfo(np.float32).eps * np.maximum(np.abs(mean), np.finfo(np.float32).tiny)
+    return mean, np.where(constant, 1.0, scale)
+
+
+def held_out(y: NDArray, classification: bool, fraction: float, rng: np.random.RandomState) -> tuple[NDArray, NDArray]:
+    """Indices to train on and to hold out, the latter spread evenly over the sorted target."""
+    order = rng.permutation(len(y))
+    key = y if classification else y.reshape(len(y), -1)[:, 0]
+    order = order[np.argsort(key[order], kind="stable")]
+    n_out = round(fraction * len(y))
+    out = order[np.floor((np.arange(n_out) + rng.uniform()) * len(y) / n_out).astype(int)]
+    return np.setdiff1d(np.arange(len(y)), out), np.sort(out)
+
+
+def check_loss(loss: float, epoch: int, learning_rate: Any) -> None:
+    """Refuse to go on training when the loss is not a number.
+
+    Raises
+    ------
+    ValueError
+        Naming the epoch, the learning rate and what to do.
+    """
+    if not np.isfinite(loss):
+        raise ValueError(
+            f"The training loss is {loss} in epoch {epoch}: the fit has diverged. Lower the learning rate (it is "
+            f"{learning_rate}), standardise the columns and the target, or check the loss and the last activation."
+        )

@@ -1,0 +1,18 @@
+"""The default network, the same in both frameworks, when no module or model is given."""
+
+from __future__ import annotations
+
+HIDDEN = (64, 64)
+ACTIVATION = "relu"
+DROPOUT = 0.0
+
+#: Adam's step.
+LEARNING_RATE = 3e-3
+WEIGHT_DECAY = 0.0
+BATCH_SIZE = 64
+MAX_EPOCHS = 200
+#: Epochs without a better held-out loss before training stops.
+PATIENCE = 15
+#: Share of the rows held out to decide when to stop, and the fewest rows for which this is done.
+HELD_OUT = 0.1
+HELD_OUT_FROM = 100

@@ -1,0 +1,198 @@
+"""What scikit-learn sees: the mixin that adds importances and explanations to an estimator."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from ._columns import Groups
+from ._data import prediction_rows
+from ._explain import BACKGROUND_ROWS, _seed, explain, importances
+from ._head import Output
+from ._network import Network
+from .attributions._registry import get_attribution
+from .explanation import Explanation, Importances
+
+
+class ExplainableMixin:
+    """Adds ``feature_importances_``, ``importances_``, ``importances()`` and ``explain()``.
+
+    A class that uses it has the parameters ``attribution``, ``importance_rows``, ``keep_rows`` and
+    ``random_state``, implements `_network`, and calls `_keep` at the end of ``fit``.
+    """
+
+    attribution: Any
+    importance_rows: int
+    keep_rows: bool
+    random_state: Any
+
+    #: ``_network(output="margin")``: the fitted network behind the boundary.
+    _network: Callable[..., Network]
+
+    def _check_rows(self, X: Any) -> NDArray:
+        """Rows as the network reads them, checked against the columns of fit."""
+        return prediction_rows(self, X)
+
+    @property
+    def feature_importances_(self) -> NDArray:
+        """Importance of each column: non-negative, the higher the more it matters, with sum 1.
+
+        ``(n_features_in_,)``, float64. Computed by ``attribution`` on rows kept at ``fit``, at the first
+        access. It says what the model uses, not what the world does: correlated columns share or swap
+        their importance, and it is measured on training rows. Use ``importances(X, y)`` for held-out rows.
+        """
+        result = self.importances_
+        if not result.values.any():
+            warnings.warn(
+                f"All importances are 0 by {result.strategy}: the network's output does not depend on any "
+                "column on the rows kept. Train longer, or choose another attribution.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return result.normalized
+
+    @property
+    def importances_(self) -> Importances:
+        """The full record behind ``feature_importances_``: signed means, standard errors, per class."""
+        if not hasattr(self, "_importance_seed"):
+            raise NotFittedError(
+                f"This {type(self).__name__} instance is not fitted yet. Call 'fit' before reading importances."
+            )
+        if self._importances is None:
+            self._importances = self._compute_importances(*self._kept)
+        return self._importances
+
+    def importances(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        attribution: Any = None,
+        background: Any = None,
+        target: Any = "predicted",
+        output: Output = "margin",
+        groups: Groups | None = None,
+        feature_names: Sequence[str] | None = None,
+        random_state: Any = None,
+    ) -> Importances:
+        """`skexplain.importances` of this estimator on any rows; see there for the parameters."""
+        check_is_fitted(self)
+        return importances(
+            self,
+            X,
+            y,
+            attribution=attribution,
+            background=background,
+            target=target,
+            output=output,
+            groups=groups,
+            feature_names=feature_names,
+            random_state=random_state,
+        )
+
+    def explain(
+        self,
+        X: Any,
+        *,
+        attribution: Any = None,
+        background: Any = None,
+        target: Any = "predicted",
+        output: Output = "margin",
+        groups: Groups | None = None,
+        feature_names: Sequence[str] | None = None,
+        random_state: Any = None,
+    ) -> Explanation:
+        """`skexplain.explain` of this estimator on any rows; see there for the parameters."""
+        check_is_fitted(self)
+        return explain(
+            self,
+            X,
+            attribution=attribution,
+            background=background,
+            target=target,
+            output=output,
+            groups=groups,
+            feature_names=feature_names,
+            random_state=random_state,
+        )
+
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters; ``attribution__n_steps`` also works while ``attribution`` is a name."""
+        if any(key.startswith("attribution__") for key in params):
+            # a strategy of its own, so that no other clone's object is changed
+            chosen = params.pop("attribution", self.attribution)
+            self.attribution = get_attribution(chosen)
+            nested = {k.removeprefix("attribution__"): v for k, v in params.items() if k.startswith("attribution__")}
+            self.attribution.set_params(**nested)
+            params = {k: v for k, v in params.items() if not k.startswith("attribution__")}
+        return super().set_params(**params)  # type: ignore[misc]
+
+    @property
+    def _kept_background(self) -> NDArray | None:
+        """Rows kept as background, None if no rows were kept."""
+        if getattr(self, "_kept", None) is None:
+            return None
+        X = self._kept[0]
+        order = np.random.default_rng(self._importance_seed).permutation(len(X))[:BACKGROUND_ROWS]
+        return X[np.sort(order)]
+
+    def _keep(self, X: NDArray, y: NDArray) -> None:
+        """Draw the rows that importances are computed from; without ``keep_rows`` compute them now.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, n_features_in_)
+            Rows as the network reads them.
+        y : ndarray of shape (n,) or (n, n_outputs)
+            Targets as the user wrote them.
+        """
+        if self.importance_rows < 1:
+            raise ValueError(f"importance_rows={self.importance_rows} must be at least 1.")
+        self._importance_seed = _seed(None, self.random_state)
+        rows = spread_rows(y, self.importance_rows, np.random.default_rng(self._importance_seed))
+        self._importances: Importances | None = None
+        self._kept: tuple[NDArray, NDArray] | None = (X[rows].copy(), y[rows].copy())
+        if not self.keep_rows:
+            kept, y_kept = self._kept
+            self._importances = self._compute_importances(kept, y_kept)
+            self._kept = None
+
+    def _compute_importances(self, X: NDArray, y: NDArray) -> Importances:
+        names = getattr(self, "feature_names_in_", None)
+        try:
+            return importances(_OnKeptRows(self), X, y, feature_names=names)
+        except AttributeError as exc:
+            # hasattr() would swallow it, and the user would read "has no attribute 'feature_importances_'"
+            raise RuntimeError(f"{self.attribution} failed with an AttributeError: {exc}") from exc
+
+
+class _OnKeptRows:
+    """An estimator seen from rows that are already checked."""
+
+    def __init__(self, estimator: ExplainableMixin) -> None:
+        self.attribution = estimator.attribution
+        self._importance_seed = estimator._importance_seed
+        self._network = estimator._network
+        self._kept_background = estimator._kept_background
+
+    @staticmethod
+    def _check_rows(X: NDArray) -> NDArray:
+        return X
+
+
+def spread_rows(y: NDArray, most: int, rng: np.random.Generator) -> NDArray:
+    """At most ``most`` row indices, spread evenly over the sorted target: stratified by class or by quantile."""
+    order = rng.permutation(len(y))
+    if len(y) <= most:
+        return np.sort(order)
+    key = y if y.ndim == 1 else y[:, 0]
+    _, key = np.unique(key, return_inverse=True)
+    order = order[np.argsort(key[order], kind="stable")]
+    step = len(y) / most
+    return np.sort(order[np.floor((np.arange(most) + rng.random()) * step).astype(int)])

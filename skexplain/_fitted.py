@@ -1,0 +1,208 @@
+"""from_fitted: an already trained network as a fitted estimator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.pipeline import Pipeline
+
+from ._columns import column_names, dense
+from ._estimator import ExplainableMixin, spread_rows
+from ._explain import _check_readable, _readable, _seed, _truth, importances
+from ._head import Output
+from ._network import Network, chunks
+from ._wrap import as_network
+from .explanation import Importances
+
+
+class _Fitted(ExplainableMixin, BaseEstimator):
+    """A trained model as an estimator. Like `sklearn.frozen.FrozenEstimator` it is never trained again."""
+
+    importance_rows = 1000
+    keep_rows = True
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        classes: ArrayLike | None = None,
+        attribution: Any = "expected_gradients",
+        random_state: Any = None,
+    ) -> None:
+        self.model = model
+        self.classes = classes
+        self.attribution = attribution
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None, **params: Any) -> _Fitted:
+        """Do nothing: the model is trained already."""
+        return self
+
+    def __sklearn_clone__(self) -> _Fitted:
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def _network(self, output: Output = "margin") -> Network:
+        if self._last is not self.model:
+            raise TypeError("A pipeline's network reads transformed rows.")
+        return self._last_network(output)
+
+    @property
+    def _last(self) -> Any:
+        return self.model[-1] if isinstance(self.model, Pipeline) else self.model
+
+    @property
+    def _explained(self) -> Any:
+        """What `explain` works on: a pipeline is explained in the columns in front of it."""
+        return self if self._last is self.model else self.model
+
+    def _last_network(self, output: Output = "margin") -> Network:
+        rows, y = self._seen
+        return as_network(self._last, rows, y=y, classes=self.classes, output=output)
+
+    def _check_rows(self, X: Any) -> NDArray:
+        if self._last is not self.model and len(self.model) > 1:
+            X = dense(self.model[:-1].transform(X))
+        return _readable(self._last, X)
+
+    def _outputs(self, X: Any) -> NDArray:
+        rows = self._check_rows(X)
+        network = self._last_network()
+        _check_readable(network, rows)
+        return np.concatenate([network.predict(rows[block]) for block in chunks(len(rows))])
+
+    def _remember(self, X: Any, y: Any) -> None:
+        """Keep rows for importances, and what `fit` would have learned of the columns."""
+        rows = self._check_rows(X)
+        truth = None if y is None else _truth(y, len(rows))
+        few = spread_rows(np.zeros(len(rows)) if truth is None else truth, 100, np.random.default_rng(0))
+        self._seen = rows[few], truth
+        _check_readable(self._last_network(), rows)
+        self._importance_seed = _seed(None, self.random_state)
+        key = np.zeros(len(rows)) if truth is None else truth
+        kept = spread_rows(key, self.importance_rows, np.random.default_rng(self._importance_seed))
+        frame = X.iloc[kept] if hasattr(X, "iloc") else np.asarray(X)[kept]
+        self._kept = frame, None if truth is None else truth[kept]  # type: ignore[assignment]
+        self._seen = rows[few], None if truth is None else np.unique(truth)
+        self._importances: Importances | None = None
+        self.n_features_in_ = int(np.prod(np.shape(frame)[1:]))
+        if hasattr(X, "columns"):
+            self.feature_names_in_ = np.array(column_names(X, None, None, self.n_features_in_), dtype=object)
+
+    @property
+    def _kept_background(self) -> NDArray | None:
+        return None
+
+    def _compute_importances(self, X: Any, y: Any) -> Importances:
+        names = getattr(self, "feature_names_in_", None)
+        try:
+            return importances(self, X, y, feature_names=names)
+        except AttributeError as exc:
+            raise RuntimeError(f"{self.attribution} failed with an AttributeError: {exc}") from exc
+
+
+class FittedClassifier(ClassifierMixin, _Fitted):
+    """A trained network that predicts classes. Made by `skexplain.from_fitted`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    feature_importances_ : ndarray of shape (n_features_in_,)
+    """
+
+    @property
+    def classes_(self) -> NDArray:
+        classes = self._last_network().classes
+        assert classes is not None
+        return classes
+
+    def predict(self, X: Any) -> NDArray:
+        """Most probable label of each row, ``(n,)``."""
+        return self.classes_[self._outputs(X).argmax(axis=1)]
+
+    def predict_proba(self, X: Any) -> NDArray:
+        """Probability of each class, ``(n, n_classes)``."""
+        return np.exp(self._last_network().head.log_probabilities(self._outputs(X)))
+
+    def decision_function(self, X: Any) -> NDArray:
+        """Margins, ``(n, n_classes)``; of the second class, ``(n,)``, when there are two."""
+        margins = self._outputs(X)
+        return margins[:, 1] if margins.shape[1] == 2 else margins
+
+
+class FittedRegressor(RegressorMixin, _Fitted):
+    """A trained network that predicts numbers. Made by `skexplain.from_fitted`.
+
+    Attributes
+    ----------
+    feature_importances_ : ndarray of shape (n_features_in_,)
+    """
+
+    def predict(self, X: Any) -> NDArray:
+        """Prediction for each row, ``(n,)`` or ``(n, n_outputs)``."""
+        outputs = self._outputs(X)
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+
+def from_fitted(
+    model: Any,
+    X: Any,
+    y: Any = None,
+    *,
+    classes: ArrayLike | None = None,
+    attribution: Any = "expected_gradients",
+    random_state: Any = None,
+) -> FittedClassifier | FittedRegressor:
+    """Make a trained network a fitted scikit-learn estimator; nothing is trained.
+
+    Parameters
+    ----------
+    model : object
+        A `keras.Model`, a `torch.nn.Module`, a fitted skorch, scikeras or `keras.wrappers` estimator,
+        an `MLPClassifier` or `MLPRegressor`, or a `Pipeline` that ends in one.
+    X : array-like or DataFrame of shape (n, n_columns)
+        Rows that importances are computed from, in the columns that the model was trained on.
+    y : array-like of shape (n,), default=None
+        Their targets. Needed by strategies that compare with the truth; it also tells whether a linear
+        last layer gives logits or predictions, and the labels.
+    classes : array-like, default=None
+        Labels of the outputs in their order. Makes the model a classifier.
+    attribution : str or object, default="expected_gradients"
+        Strategy behind ``feature_importances_``.
+    random_state : int, RandomState or None, default=None
+        Repeats the choice of rows and stochastic strategies.
+
+    Returns
+    -------
+    FittedClassifier or FittedRegressor
+        ``fit`` does nothing and `sklearn.base.clone` returns the same object, as for
+        `sklearn.frozen.FrozenEstimator`.
+
+    Raises
+    ------
+    ValueError
+        For rows the model cannot read, or ``classes`` of another number than the outputs.
+    UnsupportedModelError
+        For anything that is not a network.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> import skexplain
+    >>> X, y = load_iris(return_X_y=True)
+    >>> net = MLPClassifier(max_iter=2000, random_state=0).fit(X, y)
+    >>> skexplain.from_fitted(net, X, y, random_state=0).feature_importances_.shape
+    (4,)
+    """
+    probe = FittedRegressor(model, classes=classes)
+    probe._remember(X, y)
+    kind = FittedRegressor if probe._last_network().classes is None else FittedClassifier
+    fitted = kind(model, classes=classes, attribution=attribution, random_state=random_state)
+    fitted._remember(X, y)
+    return fitted

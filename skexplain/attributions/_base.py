@@ -1,0 +1,92 @@
+"""Attribution: what every strategy declares and the one method it implements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from .._network import Network
+
+
+class Attributed(NamedTuple):
+    """Attributions of some rows, with what is known of their accuracy.
+
+    Attributes
+    ----------
+    values : ndarray of the shape of X
+    error : ndarray of the shape of X, or None
+        Standard error of the sampling, where there is any.
+    gap : float or None
+        Largest completeness gap found, as a fraction of the spread of the outputs.
+    """
+
+    values: NDArray
+    error: NDArray | None = None
+    gap: float | None = None
+
+
+class Attribution(BaseEstimator):
+    """Base class of the strategies: stateless, cloneable, its hyper-parameters grid-searchable.
+
+    A local strategy implements `attribute`; a global-only one sets ``local = False`` and implements
+    `importances`. Class attributes say what the numbers are.
+
+    Attributes
+    ----------
+    local : bool
+        Whether single rows are explained.
+    signed : bool
+        Whether a negative value means that the column lowers the output.
+    stochastic : bool
+        Whether the result depends on the random state.
+    complete : bool
+        Whether a row's values sum to f(x) minus the mean of f over `reference`.
+    needs_y : bool
+        Whether the true targets are needed.
+    needs_gradient : bool
+        Whether the network must be differentiable; if not, pipelines are explained from the outside.
+    needs_training : bool
+        Whether the strategy must watch the training.
+    """
+
+    local = True
+    signed = True
+    stochastic = False
+    complete = False
+    needs_y = False
+    needs_gradient = True
+    needs_training = False
+
+    def attribute(
+        self, network: Network, X: NDArray, background: NDArray, target: NDArray, rng: np.random.Generator
+    ) -> Attributed | NDArray:
+        """Attribute output ``target[i]`` of row i to its features.
+
+        Parameters
+        ----------
+        network : Network
+        X : ndarray of shape (n, *features)
+        background : ndarray of shape (n_background, *features)
+            Typical rows, for strategies that compare with a reference.
+        target : int ndarray of shape (n,)
+        rng : numpy.random.Generator
+
+        Returns
+        -------
+        ndarray of the shape of X, or Attributed
+        """
+        raise TypeError(f"{type(self).__name__} explains no single rows; use `importances`.")
+
+    def importances(
+        self, network: Network, X: NDArray, y: NDArray, groups: Sequence[NDArray], rng: np.random.Generator
+    ) -> tuple[NDArray, NDArray]:
+        """Importance of each group of columns and its standard error, both ``(n_groups,)``."""
+        raise TypeError(f"{type(self).__name__} is averaged over single rows; use `attribute`.")
+
+    def reference(self, background: NDArray) -> NDArray:
+        """The rows whose mean output is the base value, ``(n_reference, *features)``."""
+        return background

@@ -1,0 +1,164 @@
+"""Permutation importance: how much worse the network gets when a column is shuffled."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from numbers import Integral
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import get_scorer
+from sklearn.utils.validation import check_scalar
+
+from .._network import Network
+from ._base import Attribution
+
+#: Rows of outputs formed at once.
+BLOCK = 2**18
+
+
+class Permutation(Attribution):
+    """Mean loss of score when a column, or a group of columns, is shuffled among the rows.
+
+    It asks what *this* model relies on, in units of its score, needs no gradient, and can be compared
+    between any two models. Use rows that the model was not trained on.
+
+    Parameters
+    ----------
+    n_repeats : int, default=5
+        Shuffles of each column.
+    scoring : None, "loss", str or callable, default=None
+        None or "loss": the rise of the mean loss, log-loss for classifiers and squared error for
+        regressors; it sees changes of confidence that accuracy does not. Otherwise a scikit-learn
+        scorer or its name; the fall of the score.
+
+    See Also
+    --------
+    sklearn.inspection.permutation_importance : the same idea, one ``predict`` a shuffle.
+
+    Notes
+    -----
+    Baseline and shuffled score use the same rows (paired). Values are signed: an unused column scatters
+    around 0 and may come out negative; `feature_importances_` clips these at 0. Standard errors are over rows
+    for losses (columns compared on the same rows), over repeats, that is shuffling noise only, for scorers.
+    Cost: ``n_repeats`` predictions a row and column, of which all but the first layer's rank-one update is
+    shared. Shuffling breaks the ties between correlated columns and so asks the network about rows that do not
+    exist; group such columns. On a linear network under squared error the value is ``2 w_j^2 Var(x_j)``.
+
+    References
+    ----------
+    A. Fisher, C. Rudin, F. Dominici, "All models are wrong, but many are useful", JMLR 2019, sec. 3.
+
+    Examples
+    --------
+    >>> from skexplain.attributions import Permutation
+    >>> Permutation(n_repeats=10, scoring="roc_auc")
+    Permutation(n_repeats=10, scoring='roc_auc')
+    """
+
+    local = False
+    stochastic = True
+    needs_y = True
+    needs_gradient = False
+
+    def __init__(self, *, n_repeats: int = 5, scoring: str | Callable | None = None) -> None:
+        self.n_repeats = n_repeats
+        self.scoring = scoring
+
+    def importances(
+        self, network: Network, X: NDArray, y: NDArray, groups: Sequence[NDArray], rng: np.random.Generator
+    ) -> tuple[NDArray, NDArray]:
+        """Mean over repeats of ``score(X) - score(X with the group shuffled)``."""
+        check_scalar(self.n_repeats, "n_repeats", Integral, min_val=1)
+        score = _losses(network, y) if self.scoring in (None, "loss") else _scorer(network, X, y, self.scoring)
+        baseline = score(network.predict(X))
+        # (repeats, groups) or (repeats, groups, rows): one seed each, so that no result depends on another
+        seeds = rng.integers(2**63, size=(self.n_repeats, len(groups)))
+        drops: list[NDArray] = []
+        try:
+            for repeat in seeds:
+                drops.append(baseline - self._scores(network, X, groups, repeat, score))
+        except KeyboardInterrupt:
+            if not drops:
+                raise
+            message = f"Interrupted: permutation importance of {len(drops)} of {self.n_repeats} repeats."
+            warnings.warn(message, stacklevel=2)
+        d = np.array(drops)
+        if d.ndim == 3:  # rows are what the error is about
+            d = d.mean(axis=0).T
+        error = d.std(axis=0, ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.full(len(groups), np.nan)
+        return d.mean(axis=0), error
+
+    @staticmethod
+    def _scores(network: Network, X: NDArray, groups: Sequence[NDArray], seeds: NDArray, score: Callable) -> NDArray:
+        shuffled = X.reshape(len(X), -1).copy()
+        for columns, seed in zip(groups, seeds, strict=True):
+            order = np.random.default_rng(seed).permutation(len(X))
+            shuffled[:, columns] = shuffled[np.ix_(order, columns)]
+        reference, scores = shuffled.reshape(X.shape), []
+        size = max(1, BLOCK // max(1, len(X)))
+        for k in range(0, len(groups), size):
+            block = groups[k : k + size]
+            alone = np.eye(len(block), dtype=bool)
+            scores += [score(out) for out in network.predict_replaced(X, reference, block, alone)]
+        return np.array(scores)
+
+
+def _losses(network: Network, y: NDArray) -> Callable[[NDArray], NDArray]:
+    """Outputs to the negative loss of each row, ``(n,)``."""
+    if network.classes is None:
+        if network.head.kind != "linear":
+            raise ValueError("The model has several independent sigmoid outputs; pass a `scoring`.")
+        truth = np.reshape(y, (len(y), -1)).astype(np.float64)
+        return lambda outputs: -((outputs - truth) ** 2).mean(axis=1)
+    index, rows = encode(y, network.classes), np.arange(len(y))
+    return lambda outputs: network.head.log_probabilities(outputs)[rows, index]
+
+
+def _scorer(network: Network, X: NDArray, y: NDArray, scoring: str | Callable) -> Callable[[NDArray], float]:
+    """Outputs to a scikit-learn score."""
+    scorer = get_scorer(scoring)
+    answers = _RegressorAnswers if network.classes is None else _ClassifierAnswers
+    return lambda outputs: scorer(answers(network, outputs), X, y)
+
+
+def encode(y: NDArray, classes: NDArray) -> NDArray:
+    """Index of each label in ``classes``."""
+    y = np.asarray(y)
+    order = np.argsort(classes)
+    index = order[np.clip(np.searchsorted(classes, y, sorter=order), 0, len(classes) - 1)]
+    unknown = classes[index] != y
+    if np.any(unknown):
+        raise ValueError(f"y contains {y[unknown][0]!r}, which is not one of the classes {classes.tolist()}.")
+    return index
+
+
+class _Answers(BaseEstimator):
+    """A fitted estimator whose predictions are already known, for scorers."""
+
+    def __init__(self, network: Network, outputs: NDArray) -> None:
+        self.network = network
+        self.outputs = outputs
+
+
+class _RegressorAnswers(RegressorMixin, _Answers):
+    def predict(self, X: NDArray) -> NDArray:
+        return self.outputs[:, 0] if self.outputs.shape[1] == 1 else self.outputs
+
+
+class _ClassifierAnswers(ClassifierMixin, _Answers):
+    @property
+    def classes_(self) -> NDArray:
+        assert self.network.classes is not None
+        return self.network.classes
+
+    def predict(self, X: NDArray) -> NDArray:
+        return self.classes_[self.outputs.argmax(axis=1)]
+
+    def predict_proba(self, X: NDArray) -> NDArray:
+        return np.exp(self.network.head.log_probabilities(self.outputs))
+
+    def decision_function(self, X: NDArray) -> NDArray:
+        return self.outputs[:, 1] if self.outputs.shape[1] == 2 else self.outputs

@@ -1,0 +1,53 @@
+"""Names of the strategies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._expected_gradients import ExpectedGradients
+from ._integrated_gradients import IntegratedGradients
+from ._permutation import Permutation
+from ._saliency import Saliency
+
+ATTRIBUTIONS = {
+    "expected_gradients": ExpectedGradients,
+    "integrated_gradients": IntegratedGradients,
+    "permutation": Permutation,
+    "saliency": Saliency,
+}
+
+
+def get_attribution(attribution: Any) -> Any:
+    """Strategy object from a registered name, or the object itself.
+
+    Parameters
+    ----------
+    attribution : str or object
+        A name from `ATTRIBUTIONS`, an `Attribution`, or any object with a method ``attribute`` or
+        ``importances`` of the same signature.
+
+    Raises
+    ------
+    ValueError
+        For a name that is not registered.
+    TypeError
+        For a class, or an object with neither method.
+
+    Examples
+    --------
+    >>> from skexplain.attributions import get_attribution
+    >>> get_attribution("saliency")
+    Saliency()
+    """
+    if isinstance(attribution, str):
+        if attribution not in ATTRIBUTIONS:
+            raise ValueError(f"Unknown attribution {attribution!r}; valid names are {sorted(ATTRIBUTIONS)}.")
+        return ATTRIBUTIONS[attribution]()
+    if isinstance(attribution, type):
+        raise TypeError(f"attribution={attribution.__name__} is a class; pass an object: {attribution.__name__}().")
+    if not (hasattr(attribution, "attribute") or hasattr(attribution, "importances")):
+        raise TypeError(
+            f"attribution={attribution!r} has neither `attribute` nor `importances`; "
+            f"pass one of {sorted(ATTRIBUTIONS)} or an object with one of these methods."
+        )
+    return attribution
