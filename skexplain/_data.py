@@ -38,6 +38,7 @@ def classification_data(
     class_weight: Any = None,
     classes: Any = None,
     reset: bool = True,
+    allow_nd: bool = False,
 ) -> TrainingData:
     """Check rows and labels, set ``classes_``, and merge the weights.
 
@@ -53,13 +54,15 @@ def classification_data(
         All labels, when y may lack some.
     reset : bool
         False to continue a fit: columns and labels must be those of the first call.
+    allow_nd : bool
+        Whether rows may have more than one dimension.
 
     Raises
     ------
     ValueError
         For fewer than two classes, a label not among the classes, and all that scikit-learn refuses.
     """
-    X = validate_data(estimator, X, dtype=estimator.dtype, reset=reset)
+    X = validate_data(estimator, X, dtype=estimator.dtype, reset=reset, allow_nd=allow_nd)
     if y is None:
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
     y = _labels(y)
@@ -86,14 +89,16 @@ def classification_data(
     return TrainingData(X, index, _uneven(weight))
 
 
-def regression_data(estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool = True) -> TrainingData:
+def regression_data(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool = True, allow_nd: bool = False
+) -> TrainingData:
     """Check rows and targets and remember in ``y_ndim_`` how predictions are to be shaped.
 
     Parameters and errors as in `classification_data`.
     """
     if y is None:
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
-    X = validate_data(estimator, X, dtype=estimator.dtype, reset=reset)
+    X = validate_data(estimator, X, dtype=estimator.dtype, reset=reset, allow_nd=allow_nd)
     y = check_array(y, dtype=estimator.dtype, ensure_2d=False, input_name="y", estimator=estimator)
     check_consistent_length(X, y)
     if y.ndim > 2:

@@ -11,6 +11,8 @@ from ._base import Attributed
 
 #: Largest accepted |sum(phi) - (f(x) - f(reference))| as a fraction of the spread of f.
 TOLERANCE = 1e-3
+#: Rows on which a network is checked to be the integral of its gradient.
+CHECKED_ROWS = 32
 #: Steps after which a row that is still not complete is given up.
 MAX_STEPS = 4096
 
@@ -79,3 +81,20 @@ def integrate(
                 "a step). Use a strategy without gradients, such as attribution='permutation'."
             )
         n_steps = min(2 * n_steps, MAX_STEPS)
+
+
+def check_paths(
+    network: Network, X: NDArray, background: NDArray, target: NDArray, rng: np.random.Generator
+) -> float | None:
+    """Completeness gap of whole paths between some rows and some background rows.
+
+    For strategies that do not notice themselves when a gradient is cut.
+
+    Raises
+    ------
+    CompletenessError
+        When the network is not the integral of its gradient.
+    """
+    rows = rng.permutation(len(X))[:CHECKED_ROWS]
+    start = background[rng.integers(len(background), size=len(rows))]
+    return integrate(network, start, X[rows], background, target[rows], 32).gap

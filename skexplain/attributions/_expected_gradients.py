@@ -12,10 +12,7 @@ from sklearn.utils.validation import check_scalar
 
 from .._network import CHUNK, Network
 from ._base import Attributed, Attribution
-from ._completeness import integrate, pick
-
-#: Rows on which the network is checked to be the integral of its gradient.
-CHECKED_ROWS = 32
+from ._completeness import check_paths, pick
 
 
 class ExpectedGradients(Attribution):
@@ -73,7 +70,7 @@ class ExpectedGradients(Attribution):
         """``E_b,a [(x - b) * grad f(b + a (x - b))]``."""
         check_scalar(self.n_samples, "n_samples", Integral, min_val=2)
         rng, checking = rng.spawn(2)
-        gap = self._check_paths(network, X, background, target, checking)
+        gap = check_paths(network, X, background, target, checking)
         delta = pick(network.predict(X), target) - network.predict(background).mean(axis=0)[target]
         c = _Moments(X.shape)
         try:
@@ -89,13 +86,6 @@ class ExpectedGradients(Attribution):
             warnings.warn(message, stacklevel=2)
         values, error = c.controlled_mean(delta)
         return Attributed(values, error, gap)
-
-    def _check_paths(
-        self, network: Network, X: NDArray, background: NDArray, target: NDArray, rng: np.random.Generator
-    ) -> float | None:
-        rows = rng.permutation(len(X))[:CHECKED_ROWS]
-        start = background[rng.integers(len(background), size=len(rows))]
-        return integrate(network, start, X[rows], background, target[rows], 32).gap
 
     def _draws(self, X: NDArray, m: int, rng: np.random.Generator) -> Iterator[tuple[NDArray, NDArray]]:
         """Blocks of background indices and positions, both ``(q, n)``, that together balance both.

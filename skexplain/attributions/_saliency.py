@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._network import Network
-from ._base import Attribution
+from ._base import Attributed, Attribution
+from ._completeness import check_paths
 
 
 class Saliency(Attribution):
@@ -21,6 +22,12 @@ class Saliency(Attribution):
     scaled : bool, default=True
         Multiply by the column's mean absolute deviation over the background, so that columns in
         different units can be compared. False: the bare ``|gradient|``, in outputs per unit of the column.
+
+    Raises
+    ------
+    CompletenessError
+        When the network is not the integral of its gradient, e.g. behind an integer look-up, where the gradient
+        is 0 whatever the column does.
 
     See Also
     --------
@@ -49,7 +56,9 @@ class Saliency(Attribution):
 
     def attribute(
         self, network: Network, X: NDArray, background: NDArray, target: NDArray, rng: np.random.Generator
-    ) -> NDArray:
+    ) -> Attributed:
         """``|d f_target / d x|``, scaled; see the class."""
+        gap = check_paths(network, X, background, target, rng)
         size = np.abs(network.gradient(X, target))
-        return size * np.abs(background - background.mean(axis=0)).mean(axis=0) if self.scaled else size
+        scale = np.abs(background - background.mean(axis=0)).mean(axis=0) if self.scaled else 1.0
+        return Attributed(size * scale, gap=gap)

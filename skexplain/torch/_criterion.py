@@ -1,0 +1,124 @@
+"""Which loss goes with which head, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .._head import Head
+
+#: What the common losses want: the module's last activation, in words.
+WANTED = {
+    nn.CrossEntropyLoss: ("linear", "log_softmax"),
+    nn.BCEWithLogitsLoss: ("linear",),
+    nn.BCELoss: ("sigmoid", "softmax"),
+    nn.NLLLoss: ("softmax", "log_softmax"),
+}
+WORDS = {
+    "linear": "logits (no activation)",
+    "softmax": "probabilities (softmax)",
+    "log_softmax": "log-probabilities (log_softmax)",
+    "sigmoid": "probabilities (sigmoid)",
+}
+
+
+def auto_criterion(activation: str, n_raw: int) -> type[nn.Module]:
+    """The classification loss for a module's last activation."""
+    if activation == "linear":
+        return nn.BCEWithLogitsLoss if n_raw == 1 else nn.CrossEntropyLoss
+    return nn.BCELoss if activation == "sigmoid" else nn.NLLLoss
+
+
+def assumed_activation(criterion: nn.Module) -> str:
+    """What a module must end in for this loss, when it could not be observed."""
+    return next((wanted[0] for kind, wanted in WANTED.items() if isinstance(criterion, kind)), "linear")
+
+
+def check_classifier_head(criterion: nn.Module, activation: str, n_raw: int, n_classes: int) -> None:
+    """Refuse a module whose outputs the loss would misread.
+
+    Raises
+    ------
+    ValueError
+        Naming what the module returns, what the loss expects, and what to change.
+    """
+    name = type(criterion).__name__
+    for kind, wanted in WANTED.items():
+        if isinstance(criterion, kind) and activation not in wanted:
+            raise ValueError(
+                f"criterion={name} expects {' or '.join(WORDS[w] for w in wanted)}, but the module returns "
+                f"{WORDS[activation]}. Change the module's last activation, or leave criterion='auto'."
+            )
+    units = 1 if isinstance(criterion, nn.BCELoss | nn.BCEWithLogitsLoss) and n_classes == 2 else n_classes
+    if n_raw != units and (units == 1 or isinstance(criterion, tuple(WANTED))):
+        raise ValueError(
+            f"The module has {n_raw} outputs, but criterion={name} with {n_classes} classes needs {units}. "
+            "Let the module take its number of outputs as `n_outputs`, or change its last layer."
+        )
+
+
+def row_losses(criterion: nn.Module, pred: Tensor, y: Tensor, activation: str | None) -> Tensor:
+    """The criterion on predictions and targets brought to the shapes and scale it expects."""
+    if isinstance(criterion, nn.NLLLoss) and activation != "log_softmax":
+        # skorch's convention: the module returns probabilities
+        pred = torch.log(pred + torch.finfo(pred.dtype).eps)
+    elif isinstance(criterion, nn.BCELoss | nn.BCEWithLogitsLoss):
+        y = y.to(pred.dtype).reshape(pred.shape) if y.numel() == pred.numel() else _one_hot(y, pred)
+    elif y.is_floating_point() and y.shape != pred.shape and y.numel() == pred.numel():
+        # (n,) against (n, 1) would broadcast to (n, n)
+        y = y.reshape(pred.shape)
+    return criterion(pred, y)
+
+
+def _one_hot(y: Tensor, pred: Tensor) -> Tensor:
+    return nn.functional.one_hot(y, pred.shape[1]).to(pred.dtype)
+
+
+def weighted_mean(losses: Tensor, weight: Tensor) -> Tensor:
+    """``sum(w * l) / sum(w)`` with the losses of a row averaged first."""
+    return (losses.reshape(len(weight), -1).mean(1) * weight).sum() / weight.sum()
+
+
+def unreduced(criterion: nn.Module) -> Any:
+    """The criterion with one loss a row, sharing all else."""
+    if getattr(criterion, "reduction", None) not in ("mean", "sum"):
+        raise ValueError(
+            f"sample_weight and class_weight need a criterion with a `reduction`, which {type(criterion).__name__} "
+            "has not."
+        )
+    return _Unreduced(criterion)
+
+
+class _Unreduced:
+    """``with`` block in which a criterion returns one loss a row."""
+
+    def __init__(self, criterion: Any) -> None:
+        self.criterion = criterion
+
+    def __enter__(self) -> None:
+        self.saved = self.criterion.reduction
+        self.criterion.reduction = "none"
+
+    def __exit__(self, *exc: object) -> None:
+        self.criterion.reduction = self.saved
+
+
+def class_probabilities(pred: Tensor, activation: str) -> NDArray:
+    """Probabilities ``(n, n_classes)`` in float64, rows summing to 1, from a module's output."""
+    out = pred.detach().double().cpu().numpy()
+    out = out.reshape(len(out), -1)
+    n_raw = out.shape[1]
+    if activation == "linear":
+        head = Head("sigmoid" if n_raw == 1 else "softmax", n_raw, "logit")
+        p = np.exp(head.log_probabilities(head(out)))
+    elif activation == "log_softmax":
+        p = np.exp(out)
+    elif n_raw == 1:
+        p = np.concatenate([1 - out, out], axis=1)
+    else:
+        p = out
+    return p / p.sum(axis=1, keepdims=True)

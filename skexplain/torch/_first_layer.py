@@ -1,0 +1,176 @@
+"""Does the input go straight into a linear layer? Then its work is done once, not once a node or column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from .._network import chunks
+
+#: Rows of the basis that are run at once.
+BASIS_ROWS = 1024
+
+#: Functions that may stand before the layer: affine in each row, as long as their other arguments are constant.
+PREAMBLE = {
+    F.batch_norm,
+    F.dropout,
+    F.alpha_dropout,
+    F.feature_alpha_dropout,
+    torch.flatten,
+    torch.reshape,
+    torch.add,
+    torch.sub,
+    torch.mul,
+    torch.div,
+    torch.true_divide,
+    Tensor.flatten,
+    Tensor.reshape,
+    Tensor.view,
+    Tensor.contiguous,
+    Tensor.float,
+    Tensor.double,
+    Tensor.to,
+    Tensor.add,
+    Tensor.sub,
+    Tensor.mul,
+    Tensor.div,
+    Tensor.__add__,
+    Tensor.__radd__,
+    Tensor.__sub__,
+    Tensor.__rsub__,
+    Tensor.__mul__,
+    Tensor.__rmul__,
+    Tensor.__truediv__,
+    Tensor.size,
+    Tensor.dim,
+    Tensor.__len__,
+    Tensor.shape.__get__,  # type: ignore[attr-defined]
+    Tensor.ndim.__get__,  # type: ignore[attr-defined]
+    Tensor.dtype.__get__,  # type: ignore[attr-defined]
+    Tensor.device.__get__,  # type: ignore[attr-defined]
+    torch.is_floating_point,
+    Tensor.is_floating_point,
+}
+
+
+class _Interception(TorchFunctionMode):
+    """Stops at the first ``F.linear``; gives it ``z`` as result if there is one, and remembers what came before."""
+
+    def __init__(self, z: Tensor | None = None) -> None:
+        super().__init__()
+        self.z, self.result, self.before = z, None, []  # type: ignore[var-annotated]
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self.result is None and func is F.linear:
+            self.result = func(*args, **kwargs) if self.z is None else self.z
+            return self.result
+        if self.result is None:
+            self.before.append(func)
+        return func(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class FirstLayer:
+    """``z = (x - centre) @ weight + bias``, exactly, and the rest of the network as a function of z.
+
+    Attributes
+    ----------
+    centre : Tensor of shape (n_features,)
+        A typical row; differences to it keep their digits when columns are far from 0.
+    weight : Tensor of shape (n_features, width)
+        With standardisation and evaluation-mode batch normalisation folded in.
+    bias : Tensor of shape (width,)
+        Pre-activation of the centre.
+    rest : callable
+        From z of shape ``(n, width)`` to what the module returns.
+    """
+
+    centre: Tensor
+    weight: Tensor
+    bias: Tensor
+    rest: Callable[[Tensor], Any]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Pre-activations of rows."""
+        return (x.flatten(1) - self.centre) @ self.weight + self.bias
+
+
+def first_layer(module: Callable[[Tensor], Any], X: Tensor) -> FirstLayer | None:
+    """Find the linear layer that takes all of the input, or None.
+
+    The module is observed, not parsed: it runs until its first linear layer. What ran before must be affine
+    and act on rows one by one; what runs after must not look at the input again.
+
+    Parameters
+    ----------
+    module : callable
+        In evaluation mode.
+    X : Tensor of shape (n, *features)
+        A few rows.
+    """
+    features = X.shape[1:]
+    with torch.no_grad():
+        expected, before = _preactivation(module, X)
+        if expected is None or expected.ndim != 2 or len(expected) != len(X):
+            return None
+        if not all(f in PREAMBLE for f in before):
+            return None
+        centre = X.flatten(1).mean(0)
+        step = (X.flatten(1) - centre).abs().amax(0)
+        step = torch.where(step > 0, step, torch.ones_like(step))
+        bias = _preactivation(module, centre.view(1, *features))[0]
+        assert bias is not None
+        parts = []
+        for block in chunks(len(step), BASIS_ROWS):
+            z = _preactivation(module, (centre + _corner(step, block)).view(-1, *features))[0]
+            assert z is not None
+            parts.append((z - bias) / step[block, None])
+        layer = FirstLayer(centre, torch.cat(parts), bias[0], _rest(module, X))
+        # the identity must hold on the rows themselves, to rounding
+        size = (expected - bias).abs().amax() + bias.abs().amax() + torch.finfo(X.dtype).tiny
+        exact = (layer(X) - expected).abs().amax() <= 200 * torch.finfo(X.dtype).eps * size
+        return layer if exact and _input_is_used_once(module, X, expected) else None
+
+
+def _corner(step: Tensor, block: slice) -> Tensor:
+    rows = torch.zeros(block.stop - block.start, len(step), dtype=step.dtype, device=step.device)
+    rows[torch.arange(len(rows)), torch.arange(block.start, block.stop)] = step[block]
+    return rows
+
+
+def _rest(module: Callable, X: Tensor) -> Callable[[Tensor], Any]:
+    zeros = torch.zeros_like(X[:1])
+
+    def rest(z: Tensor) -> Any:
+        with _Interception(z):
+            return module(zeros.expand(len(z), *zeros.shape[1:]))
+
+    return rest
+
+
+def _preactivation(module: Callable, X: Tensor) -> tuple[Tensor | None, list[Any]]:
+    """Result of the first linear layer, and the functions called before it."""
+    seen = _Interception()
+    with seen:
+        module(X)
+    return seen.result, seen.before
+
+
+def _input_is_used_once(module: Callable, X: Tensor, z: Tensor) -> bool:
+    """With the layer's result given, three very different inputs must lead to the same output."""
+    outputs = []
+    for other in (X, torch.full_like(X, 3.7) - 2 * X, torch.randn_like(X) * 10):
+        with _Interception(z):
+            try:
+                outputs.append(module(other))
+            except (IndexError, RuntimeError):
+                return False  # a look-up by the input's value
+    first = outputs[0]
+    return isinstance(first, Tensor) and all(torch.equal(first, o) for o in outputs[1:])

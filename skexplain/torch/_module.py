@@ -1,0 +1,119 @@
+"""The default module: a multilayer perceptron that takes raw columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from numpy.typing import ArrayLike
+from torch import nn
+
+from .._defaults import ACTIVATION, DROPOUT, HIDDEN
+
+ACTIVATIONS = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "leaky_relu": nn.LeakyReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "softplus": nn.Softplus,
+    "linear": nn.Identity,
+}
+
+
+class Standardise(nn.Module):
+    """``(x - mean) / scale``: fixed, part of the weights file, and folded into the first layer by attributions."""
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, mean: ArrayLike, scale: ArrayLike) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.get_default_dtype()))
+        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.get_default_dtype()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x - self.mean) / self.scale
+
+
+class Rescale(nn.Module):
+    """``mean + scale * z``: predictions back in the target's units."""
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, mean: ArrayLike, scale: ArrayLike) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.get_default_dtype()))
+        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.get_default_dtype()))
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.mean + self.scale * z
+
+
+class MLP(nn.Sequential):
+    """A multilayer perceptron on raw columns: standardise, hidden layers, linear output.
+
+    What `NeuralNetClassifier` and `NeuralNetRegressor` build when ``module`` is left out; sizes, means and scales
+    then come from the data, the others are set as ``module__hidden`` and so on.
+
+    Parameters
+    ----------
+    n_features : int
+        Width of the input.
+    n_outputs : int
+        Number of logits or predictions.
+    hidden : sequence of int, default=(64, 64)
+        Widths of the hidden layers.
+    activation : str, default="relu"
+        One of "relu", "gelu", "silu", "elu", "selu", "leaky_relu", "tanh", "sigmoid", "softplus", "linear".
+    dropout : float, default=0.0
+        Probability with which a hidden unit is dropped in training.
+    mean, scale : array-like of shape (n_features,), optional
+        Of the training columns.
+    target_mean, target_scale : array-like of shape (n_outputs,), optional
+        Of the target, for regression.
+
+    Raises
+    ------
+    ValueError
+        For an unknown activation, or a width below 1.
+
+    Examples
+    --------
+    >>> from skexplain.torch import MLP
+    >>> [tuple(p.shape) for p in MLP(3, 2, hidden=(4,)).parameters()]
+    [(4, 3), (4,), (2, 4), (2,)]
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_outputs: int,
+        *,
+        hidden: Sequence[int] = HIDDEN,
+        activation: str = ACTIVATION,
+        dropout: float = DROPOUT,
+        mean: ArrayLike | None = None,
+        scale: ArrayLike | None = None,
+        target_mean: ArrayLike | None = None,
+        target_scale: ArrayLike | None = None,
+    ) -> None:
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"Unknown activation {activation!r}; valid names are {sorted(ACTIVATIONS)}.")
+        if any(width < 1 for width in hidden):
+            raise ValueError(f"hidden={tuple(hidden)} has a width below 1.")
+        layers: list[nn.Module] = []
+        if mean is not None and scale is not None:
+            layers.append(Standardise(mean, scale))
+        widths = [n_features, *hidden]
+        for n_in, n_out in zip(widths, hidden, strict=False):
+            layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
+            layers += [nn.Dropout(dropout)] if dropout else []
+        layers.append(nn.Linear(widths[-1], n_outputs))
+        if target_mean is not None and target_scale is not None:
+            layers.append(Rescale(target_mean, target_scale))
+        super().__init__(*layers)

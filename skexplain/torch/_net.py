@@ -1,0 +1,330 @@
+"""What both torch estimators share: skorch's net, made fit for scikit-learn's data and contract."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from skorch import NeuralNet
+from skorch.callbacks import EarlyStopping
+from skorch.dataset import Dataset
+from skorch.utils import is_dataset, noop
+from torch import nn
+from torch.utils.data import DataLoader, Subset
+
+from .. import _defaults
+from .._data import TrainingData, check_loss, held_out
+from .._estimator import ExplainableMixin
+from .._head import Output
+from ._criterion import row_losses, unreduced, weighted_mean
+from ._loader import ArrayDataset, TensorBatches, in_memory, source_rows
+from ._module import MLP
+from ._network import TorchNetwork, first_output, last_activation, torch_network
+from ._sizes import sized
+from ._untouched import seeded, untouched
+
+#: Rows of a prediction batch. Smaller ones are filled up with zeros, so that a row's prediction does not depend on
+#: how many are predicted with it: matrix products round differently at different sizes.
+PREDICT_ROWS = 256
+#: Held-out share with a module of the user's own, as in skorch, and the fewest rows for it.
+SKORCH_HELD_OUT, SKORCH_HELD_OUT_FROM = 0.2, 10
+
+
+class TorchEstimator(ExplainableMixin, NeuralNet):
+    """skorch's `NeuralNet` with widths from the data, any array as input, seeded fits and fast batches."""
+
+    history_ = None
+    initialized_ = False
+    virtual_params_: dict = {}  # noqa: RUF012  replaced, never changed, by `initialize`
+    _training: TrainingData | None = None
+
+    def __init__(self, module: Any = None, **params: Any) -> None:
+        # not setattr: skorch would take a module instance for a fitted component
+        vars(self).update(module=module, **params)
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, **fit_params: Any) -> Any:
+        """Train the module on X and y.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n, n_features), or a dataset as skorch takes it
+        y : array-like of shape (n,)
+        sample_weight : array-like of shape (n,), default=None
+        **fit_params : dict
+            Passed to the module's ``forward``, as in skorch.
+
+        Returns
+        -------
+        self
+        """
+        return self._train(X, y, sample_weight, fit_params, fresh=not (self.warm_start and self.initialized_))
+
+    def partial_fit(
+        self, X: Any, y: Any = None, classes: Any = None, sample_weight: Any = None, **fit_params: Any
+    ) -> Any:
+        """Train on from the present weights; the first call must see, or be told, all classes."""
+        return self._train(X, y, sample_weight, fit_params, fresh=not self.initialized_, classes=classes)
+
+    def _train(self, X: Any, y: Any, sample_weight: Any, fit_params: dict, *, fresh: bool, classes: Any = None) -> Any:
+        plain = _is_skorch_data(X)
+        first = fresh or not hasattr(self, "n_features_in_")
+        data = None if plain else self._check_training(X, y, sample_weight, classes, reset=first)
+        seed = None
+        if self.random_state is not None:
+            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        vars(self)["_training"], vars(self)["_split_seed"] = data, seed
+        try:
+            with seeded(seed):
+                if fresh:
+                    self.initialize()
+                fit_params.pop("_routing_method", None)
+                X, y = (X, y) if data is None else (data.X, data.y)
+                NeuralNet.partial_fit(self, X, y, _routing_method="fit" if fresh else "partial_fit", **fit_params)
+        finally:
+            del vars(self)["_training"], vars(self)["_split_seed"]
+        self.n_iter_ = len(self.history)
+        if data is not None:
+            self._probe_rows = typical_rows(data.X)
+            self._keep(data.X, self._original_targets(data.y))
+        return self
+
+    def initialize_module(self) -> Any:
+        """Build ``module_``: sizes from the data, unless set; an instance is copied and its weights drawn anew."""
+        kwargs = self.get_params_for("module")
+        data = self._training
+        if isinstance(self.module, nn.Module):
+            module = type(self.module)(**kwargs) if kwargs else copy.deepcopy(self.module)
+            if not self.warm_start and not kwargs:
+                _draw_weights(module)
+        else:
+            build = MLP if self.module is None else self.module
+            if data is not None:
+                if self.module is None:
+                    kwargs = self._default_module_params(data) | kwargs
+                kwargs = sized(build, kwargs, data.X.shape[1], self._n_raw())
+            module = build(**kwargs)
+        module = module.to(getattr(torch, self.dtype))
+        if data is not None and any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
+            with torch.no_grad():  # lazy layers take their width from a few rows
+                module.eval()(torch.as_tensor(data.X[:2]))
+        self.module_ = module
+        return self
+
+    def initialize_optimizer(self, triggered_directly: Any = None) -> Any:
+        """Build ``optimizer_``; Adam for the default module, skorch's SGD for others, unless set."""
+        args, kwargs = self.get_params_for_optimizer("optimizer", self.get_all_learnable_params())
+        own = torch.optim.SGD if self.module is not None else torch.optim.Adam
+        if kwargs.get("lr") == "auto":
+            if self.optimizer == "auto" or self.module is not None:
+                kwargs["lr"] = 0.01 if self.module is not None else _defaults.LEARNING_RATE
+            else:
+                del kwargs["lr"]  # the optimizer's own default
+        self.optimizer_ = (own if self.optimizer == "auto" else self.optimizer)(*args, **kwargs)
+        return self
+
+    def get_default_callbacks(self) -> list:
+        """skorch's, and early stopping for the default module where there are enough rows to hold some out."""
+        callbacks = list(super().get_default_callbacks())
+        if self._early_stopping:
+            stop = EarlyStopping(patience=_defaults.PATIENCE, load_best=True, sink=noop)
+            callbacks.insert(-1, ("early_stopping", stop))
+        return callbacks
+
+    @property
+    def _early_stopping(self) -> bool:
+        data = self._training
+        enough = data is not None and len(data.X) >= _defaults.HELD_OUT_FROM
+        return self.module is None and self.train_split == "auto" and enough
+
+    def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **params: Any) -> Any:
+        """skorch's loop, with the number of epochs resolved."""
+        if epochs is None:
+            default = 10 if self.module is not None else _defaults.MAX_EPOCHS
+            epochs = default if self.max_epochs == "auto" else self.max_epochs
+        return super().fit_loop(X, y, epochs=epochs, **params)
+
+    def check_data(self, X: Any, y: Any = None) -> None:
+        """Arrays have been checked by `fit`; datasets are checked as in skorch."""
+        if self._training is None:
+            super().check_data(X, y)
+
+    def get_dataset(self, X: Any, y: Any = None) -> Any:
+        """Arrays of `fit` with their weights; anything else as in skorch."""
+        if self.dataset is Dataset and isinstance(X, np.ndarray) and not self.get_params_for("dataset"):
+            weight = None if self._training is None or y is not self._training.y else self._training.weight
+            return ArrayDataset(X, y, weight)
+        return super().get_dataset(X, y)
+
+    def get_split_datasets(self, X: Any, y: Any = None, **params: Any) -> tuple[Any, Any]:
+        """Hold out rows by ``train_split``; "auto" spreads them evenly over the sorted target."""
+        if self.train_split != "auto":
+            return super().get_split_datasets(X, y, **params)
+        dataset = self.get_dataset(X, y)
+        least, share = SKORCH_HELD_OUT_FROM, SKORCH_HELD_OUT
+        if self.module is None:
+            least, share = _defaults.HELD_OUT_FROM, _defaults.HELD_OUT
+        if len(dataset) < least or not in_memory(dataset):
+            return dataset, None
+        seed = vars(self).get("_split_seed")
+        seed = int(torch.randint(2**31 - 1, (1,))) if seed is None else seed
+        train, valid = held_out(np.asarray(y), hasattr(self, "classes_"), share, np.random.RandomState(seed))
+        return Subset(dataset, train), Subset(dataset, valid)
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Slices of tensors for arrays, unless another iterator or option of `DataLoader` was asked for."""
+        kind = "iterator_train" if training else "iterator_valid"
+        kwargs = self.get_params_for(kind)
+        size = kwargs.pop("batch_size", self.batch_size)
+        if size == "auto":
+            size = 128 if self.module is not None else _defaults.BATCH_SIZE
+        size = len(dataset) if size == -1 else size
+        if getattr(self, kind) is DataLoader and in_memory(dataset) and kwargs.keys() <= {"shuffle", "drop_last"}:
+            if source_rows(dataset)[0].X.dtype != object:
+                return TensorBatches(dataset, size, device=self.device, **({"shuffle": training} | kwargs))
+        return getattr(self, kind)(dataset, batch_size=size, **kwargs)
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict:
+        """skorch's step, with the rows' weights in the loss."""
+        with self._weighing(batch):
+            return super().train_step_single(batch, **fit_params)
+
+    def validation_step(self, batch: Any, **fit_params: Any) -> dict:
+        """skorch's step, with the rows' weights in the loss."""
+        with self._weighing(batch):
+            return super().validation_step(batch, **fit_params)
+
+    @contextmanager
+    def _weighing(self, batch: Any) -> Iterator[None]:
+        vars(self)["_batch_weight"] = getattr(batch, "weight", None)
+        try:
+            yield
+        finally:
+            del vars(self)["_batch_weight"]
+
+    def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Any:
+        """The criterion, on targets of the predictions' shape; a weighted mean if rows have weights."""
+        pred = first_output(y_pred)
+        y_true = torch.as_tensor(y_true, device=pred.device)
+        weight, activation = vars(self).get("_batch_weight"), getattr(self, "activation_", None)
+        if weight is None:
+            return row_losses(self.criterion_, pred, y_true, activation)
+        with unreduced(self.criterion_):
+            return weighted_mean(row_losses(self.criterion_, pred, y_true, activation), weight)
+
+    def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        """Stop with a sentence when the loss is not a number."""
+        losses = self.history[-1, "batches", :, "train_loss"]
+        rate = self.optimizer_.param_groups[0].get("lr")
+        check_loss(float(np.sum(losses)), len(self.history), rate)
+        super().on_epoch_end(net, dataset_train, dataset_valid, **kwargs)
+
+    def forward_iter(self, X: Any, training: bool = False, device: Any = "cpu") -> Iterator[Any]:
+        """Outputs of batches; for arrays of full, zero-padded slices."""
+        if not isinstance(X, np.ndarray):
+            yield from super().forward_iter(X, training=training, device=device)
+            return
+        for start in range(0, len(X), PREDICT_ROWS):
+            rows = X[start : start + PREDICT_ROWS]
+            batch = torch.as_tensor(np.ascontiguousarray(rows))
+            if len(rows) < PREDICT_ROWS:
+                batch = torch.cat([batch, batch.new_zeros(PREDICT_ROWS - len(rows), *batch.shape[1:])])
+            out = self.evaluation_step((batch, None), training=training)
+            cut = tuple(o[: len(rows)] for o in out) if isinstance(out, tuple) else out[: len(rows)]
+            yield tuple(o.to(device) for o in cut) if isinstance(cut, tuple) else cut.to(device)
+
+    def _outputs(self, X: Any) -> torch.Tensor:
+        """First output of the module for every row."""
+        check_is_fitted(self)
+        rows = X if _is_skorch_data(X) or self._training is not None else self._check_rows(X)
+        return torch.cat([first_output(out) for out in self.forward_iter(rows)])
+
+    def _network(self, output: Output = "margin") -> TorchNetwork:
+        check_is_fitted(self)
+        if getattr(self, "_probe_rows", None) is None:
+            raise ValueError(
+                f"This {type(self).__name__} was not fitted on an array, so its rows are not known; "
+                "use `skexplain.explain(net.module_, X)`."
+            )
+        classes = getattr(self, "classes_", None)
+        return torch_network(self.module_, self._probe_rows, classes=classes, regression=classes is None, output=output)
+
+    def _observe(self, data: TrainingData | None) -> tuple[str | None, int | None]:
+        """Last activation of ``module_`` and its number of outputs, from a few rows; None where it cannot be run."""
+        if data is None:
+            return None, None
+        module = getattr(self.module_, "_orig_mod", self.module_)
+        rows = torch.as_tensor(data.X[:8], device=self.device)
+        with untouched(module), torch.no_grad():
+            try:
+                out = first_output(module(rows))
+            except TypeError:  # forward wants more than X: fit_params
+                return None, None
+            return last_activation(module, rows)[0], 1 if out.ndim == 1 else int(out[0].numel())
+
+    def _check_fitted_rows(self, X: Any) -> NDArray:
+        check_is_fitted(self)
+        return self._check_rows(X)
+
+    def _check_rows(self, X: Any) -> NDArray:
+        return validate_data(self, X, dtype=self.dtype, reset=False, allow_nd=self.module is not None)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in inspect.signature(type(self).__init__).parameters:
+            vars(self)[name] = value  # a parameter, though it may be a module instance
+        else:
+            super().__setattr__(name, value)
+
+    def _get_param_names(self) -> list[str]:  # type: ignore[override]
+        return [k for k in vars(self) if not k.startswith("_") and not k.endswith("_")]
+
+    @property
+    def _params_to_validate(self) -> set[str]:
+        """Names that the constructor does not list: skorch checks their prefixes once the net is built."""
+        return set(self._get_param_names()) - set(inspect.signature(type(self).__init__).parameters)
+
+    def __getstate__(self) -> dict:
+        if torch.device(self.device).type == "cpu":
+            # as it is: skorch's own bytes inside the bytes cannot hold classes defined in a notebook
+            return vars(self).copy()
+        return super().__getstate__()
+
+    def __setstate__(self, state: dict) -> None:
+        if "__cuda_dependent_attributes__" in state:
+            super().__setstate__(state)
+        else:
+            vars(self).update(state)
+
+
+def _is_skorch_data(X: Any) -> bool:
+    """Data that only skorch knows how to read: datasets, dicts, tuples of inputs."""
+    return is_dataset(X) or isinstance(X, dict | tuple)
+
+
+def typical_rows(X: NDArray, n: int = 8) -> NDArray:
+    """Made-up rows within the range of X, integers where a column is of integers; none is a row of X."""
+    t = np.random.default_rng(0).uniform(-1, 1, (n, *X.shape[1:]))
+    rows = np.clip(X.mean(axis=0) + t * X.std(axis=0), X.min(axis=0), X.max(axis=0))
+    whole = (np.round(X) == X).all(axis=0)
+    return np.where(whole, np.round(rows), rows).astype(X.dtype)
+
+
+def _draw_weights(module: nn.Module) -> None:
+    """New initial weights for a module instance, so that no fit starts from another fit's weights."""
+    for part in module.modules():
+        if next(part.parameters(recurse=False), None) is None:
+            continue
+        if not callable(getattr(part, "reset_parameters", None)):
+            raise ValueError(
+                f"module is an instance, and its {type(part).__name__} has weights but no `reset_parameters`, so they "
+                "cannot be drawn anew for a fit. Pass the class and `module__` parameters; to go on from the "
+                "weights as they are, set warm_start=True."
+            )
+        part.reset_parameters()

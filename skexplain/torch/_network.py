@@ -1,0 +1,245 @@
+"""TorchNetwork: a torch module behind the Network boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from .._head import Head, Output, decide_head, is_distribution
+from .._network import CHUNK, Network, chunks
+from ..exceptions import UnsupportedModelError
+from ._first_layer import FirstLayer, first_layer
+from ._untouched import untouched
+
+SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax}
+LOG_SOFTMAX = {F.log_softmax, torch.log_softmax, Tensor.log_softmax}
+SIGMOID = {F.sigmoid, torch.sigmoid, Tensor.sigmoid}
+#: Rows of pre-activations formed at once along paths: small enough for the caches.
+PATH_ROWS = 2048
+
+
+class _LastActivation(TorchFunctionMode):
+    """Remembers which call of an output activation gave which tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[str, Tensor, Tensor]] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for name, functions in (("softmax", SOFTMAX), ("log_softmax", LOG_SOFTMAX), ("sigmoid", SIGMOID)):
+            if func in functions and args:
+                self.calls.append((name, args[0], result))
+        return result
+
+    def before(self, out: Tensor) -> tuple[str, Tensor] | None:
+        """Name and argument of the activation that returned ``out``."""
+        return next(((name, z) for name, z, result in reversed(self.calls) if result is out), None)
+
+
+def first_output(out: Any) -> Tensor:
+    """The module's result; of several the first, as in skorch."""
+    out = out[0] if isinstance(out, tuple | list) else out
+    if not isinstance(out, Tensor):
+        raise UnsupportedModelError(f"The module returns a {type(out).__name__}; it must return a tensor.")
+    return out
+
+
+def last_activation(module: Callable[[Tensor], Any], X: Tensor) -> tuple[str, bool]:
+    """What the module's output has gone through, and whether the logits before it can be had.
+
+    Returns
+    -------
+    name : {"softmax", "log_softmax", "sigmoid", "linear"}
+    separable : bool
+        Whether the activation was the very last call, so that its argument are the logits.
+    """
+    with torch.no_grad(), _LastActivation() as seen:
+        out = first_output(module(X))
+    last = seen.before(out)
+    if last is not None:
+        return last[0], True
+    p = out.detach().double().cpu().numpy()
+    if is_distribution(p):
+        return "softmax", False
+    if np.all(p <= 0) and is_distribution(np.exp(p)):
+        return "log_softmax", False
+    one_unit = p.ndim == 1 or p.shape[1:] == (1,)
+    if one_unit and any(name == "sigmoid" and z.numel() == out.numel() for name, z, _ in seen.calls[-1:]):
+        # sigmoid(z).squeeze() and the like
+        if np.allclose(seen.calls[-1][2].detach().double().cpu().numpy().ravel(), p.ravel()):
+            return "sigmoid", False
+    return "linear", True
+
+
+def torch_network(
+    module: nn.Module,
+    X: NDArray,
+    *,
+    y: NDArray | None = None,
+    classes: NDArray | None = None,
+    regression: bool = False,
+    output: Output = "margin",
+) -> TorchNetwork:
+    """Put a trained module behind the boundary; see `skexplain._wrap.as_network` for the parameters."""
+    module = getattr(module, "_orig_mod", module)  # torch.compile hides operations from observers
+    anchor = next(module.parameters(), None)
+    dtype = anchor.dtype if anchor is not None and anchor.is_floating_point() else torch.get_default_dtype()
+    device = anchor.device if anchor is not None else torch.device("cpu")
+    rows = torch.as_tensor(np.ascontiguousarray(X[:8]), dtype=dtype, device=device)
+    with untouched(module):
+        activation, separable = last_activation(module, rows)
+        with torch.no_grad():
+            out = first_output(module(rows))
+    n_raw = 1 if out.ndim == 1 else int(out[0].numel())
+    if activation == "log_softmax":
+        # log-probabilities are logits, up to a constant a row that no scale of ours sees
+        activation, separable, unwrap = "softmax", True, False
+    else:
+        unwrap = activation != "linear" and not regression
+    head, labels = decide_head(activation, n_raw, output=output, y=y, classes=classes, regression=regression)
+    return TorchNetwork(
+        module, head, classes=labels, dtype=dtype, device=device, unwrap=unwrap, separable=separable, rows=rows
+    )
+
+
+class TorchNetwork(Network):
+    """A torch module as a `Network`.
+
+    Parameters
+    ----------
+    module : nn.Module or callable
+        From ``(n, *features)`` to outputs. Not changed.
+    head : Head
+    classes : ndarray or None
+    dtype, device
+        Of the module's weights.
+    unwrap : bool
+        Whether the module ends in the head's activation, which is taken off.
+    separable : bool
+        Whether its argument can be had; if not, logits are recovered from the probabilities.
+    rows : Tensor
+        A few inputs, to look for a linear first layer.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        head: Head,
+        *,
+        classes: NDArray | None,
+        dtype: torch.dtype,
+        device: torch.device,
+        unwrap: bool,
+        separable: bool,
+        rows: Tensor,
+    ) -> None:
+        self.module, self.head, self.classes = module, head, classes
+        self.dtype, self.device, self.unwrap, self.separable = dtype, device, unwrap, separable
+        self._matrix = torch.as_tensor(head.matrix, dtype=dtype, device=device)
+        with untouched(module):
+            self._first: FirstLayer | None = first_layer(self._raw, rows)
+
+    def raw(self, X: NDArray) -> NDArray:
+        out = np.empty((len(X), self.head.n_raw))
+        with untouched(self.module), torch.no_grad():
+            for block in chunks(len(X)):
+                out[block] = self._raw(self._tensor(X[block])).double().cpu().numpy()
+        return out
+
+    def gradient(self, X: NDArray, target: NDArray) -> NDArray:
+        out = np.empty(X.shape)
+        with self._differentiating():
+            for block in chunks(len(X)):
+                x = self._tensor(X[block]).requires_grad_()
+                out[block] = self._slope(self._raw(x), x, target[block]).double().cpu().numpy()
+        return out
+
+    def mean_gradient(
+        self, start: NDArray, stop: NDArray, nodes: NDArray, weights: NDArray, target: NDArray
+    ) -> NDArray:
+        """With a linear first layer the path is straight in its outputs too: its weights are applied once."""
+        if self._first is None or len(nodes) == 1:
+            return super().mean_gradient(start, stop, nodes, weights, target)
+        first, total = self._first, np.empty(stop.shape)
+        per_row = nodes.ndim == 2
+        w = self._tensor(weights)
+        with self._differentiating():
+            for block in chunks(len(stop), max(1, PATH_ROWS // len(nodes))):
+                z1 = self._preactivation(stop[block])
+                z0 = self._preactivation(start if len(start) == 1 else start[block])
+                a = self._tensor(nodes[:, block] if per_row else nodes).reshape(len(nodes), -1, 1)
+                z = torch.lerp(z0.expand_as(z1), z1, a).flatten(0, 1).requires_grad_()
+                t = np.tile(target[block], len(nodes))
+                g = self._slope(first_output(first.rest(z)), z, t).view(len(nodes), len(z1), -1)
+                mean = torch.einsum("kni,k->ni", g, w) @ first.weight.T
+                total[block] = mean.double().cpu().numpy().reshape(total[block].shape)
+        return total
+
+    def predict_replaced(
+        self, X: NDArray, reference: NDArray, groups: Sequence[NDArray], coalitions: NDArray
+    ) -> NDArray:
+        """With a linear first layer a replaced group only adds ``(x'_g - x_g) W_g`` to its outputs."""
+        if self._first is None:
+            return super().predict_replaced(X, reference, groups, coalitions)
+        first = self._first
+        out = np.empty((len(coalitions), len(X), self.n_outputs))
+        index = [torch.as_tensor(g, device=self.device) for g in groups]
+        many = max(1, CHUNK // max(1, len(coalitions)))
+        with untouched(self.module), torch.no_grad():
+            member = torch.as_tensor(coalitions, dtype=self.dtype, device=self.device)
+            alone = len(groups) == len(coalitions) and bool((member == torch.eye(len(groups)).to(member)).all())
+            for block in chunks(len(X), many):
+                x, r = self._tensor(X[block]).flatten(1), self._tensor(reference[block]).flatten(1)
+                change = torch.stack([(r[:, g] - x[:, g]) @ first.weight[g] for g in index])
+                z = first(x) + (change if alone else torch.einsum("cg,gnh->cnh", member, change))
+                raw = first_output(first.rest(z.flatten(0, 1))).reshape(len(coalitions), -1, self.head.n_raw)
+                out[:, block] = self.head(raw.double().cpu().numpy())
+        return out
+
+    def _raw(self, x: Tensor) -> Tensor:
+        """Logits or predictions, ``(n, n_raw)``."""
+        if not self.unwrap:
+            return first_output(self.module(x)).reshape(len(x), -1)
+        if self.separable:
+            with _LastActivation() as seen:
+                out = first_output(self.module(x))
+            last = seen.before(out)
+            if last is not None:
+                return last[1].reshape(len(x), -1)
+        out = first_output(self.module(x)).reshape(len(x), -1)
+        p = out.clamp(torch.finfo(out.dtype).tiny, 1 - torch.finfo(out.dtype).eps / 2)
+        return torch.log(p) if self.head.kind == "softmax" else torch.log(p) - torch.log1p(-p)
+
+    def _slope(self, raw: Tensor, x: Tensor, target: NDArray) -> Tensor:
+        """Gradient with respect to x of each row's output ``target[i]``."""
+        out = raw.reshape(len(target), -1) @ self._matrix
+        if self.head.squash is not None:
+            out = out.softmax(1) if self.head.squash == "softmax" else out.sigmoid()
+        picked = out.gather(1, torch.as_tensor(target, device=self.device)[:, None]).sum()
+        if not picked.requires_grad:
+            return torch.zeros_like(x)
+        (g,) = torch.autograd.grad(picked, x, allow_unused=True)
+        return torch.zeros_like(x) if g is None else g
+
+    def _preactivation(self, X: NDArray) -> Tensor:
+        assert self._first is not None
+        with torch.no_grad():
+            return self._first(self._tensor(X))
+
+    def _tensor(self, X: NDArray) -> Tensor:
+        return torch.as_tensor(np.ascontiguousarray(X), dtype=self.dtype, device=self.device)
+
+    @contextmanager
+    def _differentiating(self) -> Iterator[None]:
+        """Gradients on; fused recurrent kernels off, which on CUDA cannot be differentiated in evaluation mode."""
+        with untouched(self.module), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+            yield

@@ -1,0 +1,56 @@
+"""Contexts that leave the module, the gradients and the random generators as they were."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+
+@contextmanager
+def untouched(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for the time of the block; flags, buffers and random states are restored.
+
+    Weights and ``.grad`` need no care: gradients are only ever taken with respect to inputs.
+    """
+    flags = [(m, m.training) for m in module.modules()]
+    buffers = [(b, b._version, b.clone()) for b in module.buffers()]
+    with torch.random.fork_rng(devices=cuda_devices(module)):
+        try:
+            for m, _ in flags:
+                m.training = False
+            yield
+        finally:
+            for m, training in flags:
+                m.training = training
+            with torch.no_grad():
+                for buffer, version, saved in buffers:
+                    if buffer._version != version:
+                        buffer.copy_(saved)
+
+
+@contextmanager
+def seeded(seed: int | None, module: nn.Module | None = None) -> Iterator[None]:
+    """Seed every generator for the time of the block, then put the old states back; None does neither."""
+    if seed is None:
+        yield
+        return
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=devices))
+        stack.callback(np.random.set_state, numpy_state)
+        stack.callback(random.setstate, python_state)
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        random.seed(seed)
+        yield
+
+
+def cuda_devices(module: nn.Module) -> list[int]:
+    """Indices of the CUDA devices that hold the module."""
+    return sorted({p.device.index or 0 for p in module.parameters() if p.device.type == "cuda"})
