@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils.validation import check_is_fitted
 
 from ._head import Head, Output, decide_head
-from ._network import DenseNetwork, Network
+from ._network import CHUNK, DenseNetwork, Network, chunks, replace_columns
 from .exceptions import UnsupportedModelError
 
 
@@ -142,6 +143,21 @@ class EstimatorNetwork(Network):
             return np.log(np.clip(p, np.finfo(np.float32).eps, None))
         scores = self.model.decision_function(rows)
         return np.stack([-scores, scores], axis=1) / 2 if scores.ndim == 1 else scores
+
+    def predict_replaced(
+        self, X: NDArray, reference: NDArray, groups: Sequence[NDArray], coalitions: NDArray
+    ) -> NDArray:
+        # estimators and data frames cost by the call, not by the row: many coalitions in one call
+        out = np.empty((len(coalitions), len(X), self.n_outputs))
+        for block in chunks(len(coalitions), CHUNK // max(1, len(X))):
+            replaced = [
+                replace_columns(X, reference, np.concatenate([g for g, m in zip(groups, row, strict=True) if m]))
+                if row.any()
+                else X
+                for row in coalitions[block]
+            ]
+            out[block] = self.predict(np.concatenate(replaced)).reshape(-1, len(X), self.n_outputs)
+        return out
 
     def gradient(self, X: NDArray, target: NDArray) -> NDArray:
         raise UnsupportedModelError(f"A {type(self.model).__name__} has no gradient; use attribution='permutation'.")

@@ -1,0 +1,137 @@
+"""One model on one fold: clone, fit, score, and the two importances that are compared."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.metrics import get_scorer
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing
+
+from ._columns import Groups, resolve_groups, trace_columns
+from ._estimator import spread_rows
+from ._explain import _is_network, importances
+from .attributions import Permutation
+from .exceptions import UnsupportedModelError
+
+#: Training rows that a network behind other steps is explained on; its own default elsewhere.
+OWN_ROWS = 1000
+
+
+class Fold(NamedTuple):
+    """What is kept of one model on one fold; importances are NaN where there are none, ``note`` says why."""
+
+    score: float
+    own: NDArray
+    permutation: NDArray
+    note: str | None
+
+
+def run_fold(
+    model: Any,
+    X: Any,
+    y: NDArray,
+    split: tuple[NDArray, NDArray],
+    *,
+    names: Sequence[str],
+    groups: Groups | None,
+    scoring: str | Callable,
+    n_repeats: int,
+    seed: int,
+) -> Fold:
+    """Fit a clone on the training rows, measure it on the others."""
+    train, test = split
+    X_train, X_test = _safe_indexing(X, train), _safe_indexing(X, test)
+    fitted = seeded(model, seed).fit(X_train, y[train])
+    score = float(get_scorer(scoring)(fitted, X_test, y[test]))
+    note = None
+    try:
+        own = own_importances(fitted, X_train, y[train], names=names, groups=groups, seed=seed)
+        if own is None:
+            note = f"a {type(_last(fitted)).__name__} has no importances of its own"
+    except UnsupportedModelError as exc:
+        own, note = None, str(exc)
+    with warnings.catch_warnings():
+        # of a single model an interrupted estimate is welcome; here it would only delay the end
+        warnings.filterwarnings("error", "Interrupted: permutation", UserWarning)
+        try:
+            shuffled = importances(
+                fitted,
+                X_test,
+                y[test],
+                attribution=Permutation(n_repeats=n_repeats, scoring=scoring),
+                groups=groups,
+                feature_names=names,
+                random_state=seed,
+            )
+        except UserWarning as exc:
+            raise KeyboardInterrupt from exc
+    return Fold(score, np.full(len(shuffled), np.nan) if own is None else own, shuffled.signed, note)
+
+
+def seeded(model: Any, seed: int) -> Any:
+    """A clone whose every ``random_state``, also inside of pipelines, is ``seed`` where it was None."""
+    model = clone(model)
+    free = {
+        key: seed
+        for key, value in model.get_params(deep=True).items()
+        if value is None and (key == "random_state" or key.endswith("__random_state"))
+    }
+    return model.set_params(**free)
+
+
+def own_importances(
+    model: Any, X: Any, y: NDArray, *, names: Sequence[str], groups: Groups | None, seed: int
+) -> NDArray | None:
+    """What a fitted model itself calls important, for the user's columns or groups.
+
+    Parameters
+    ----------
+    model : fitted estimator, Pipeline or search over one
+    X, y : array-like or DataFrame of shape (n, n_columns), ndarray of shape (n,)
+        The rows that it was trained on.
+    names, groups
+        Columns, and groups of them.
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (n_features,) or None
+        With sum 1. For networks their attribution strategy; for models with ``feature_importances_`` these,
+        summed back from a pipeline's columns to the user's. None for models without either.
+    """
+    model = getattr(model, "best_estimator_", model)
+    last = _last(model)
+    if _is_network(last):
+        if last is model and groups is None and hasattr(last, "importances_"):
+            return last.importances_.normalized
+        rows = spread_rows(y, OWN_ROWS, np.random.default_rng(seed))
+        result = importances(
+            model,
+            _safe_indexing(X, rows),
+            y[rows],
+            attribution=getattr(last, "attribution", None),
+            groups=groups,
+            feature_names=names,
+            random_state=seed,
+        )
+        return result.normalized
+    if not hasattr(last, "feature_importances_"):
+        return None
+    values = np.asarray(last.feature_importances_, dtype=np.float64)
+    if last is not model:
+        _, origin = trace_columns(model[:-1].transform, X, names)
+        values = np.array([values[columns].sum() for columns in origin])
+    _, members = resolve_groups(groups, names)
+    values = np.array([values[columns].sum() for columns in members])
+    total = values.sum()
+    return values / total if total > 0 else values
+
+
+def _last(model: Any) -> Any:
+    return model.steps[-1][1] if isinstance(model, Pipeline) else model

@@ -1,0 +1,132 @@
+"""What all pictures share: colours, names that fit, and where they are drawn."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Okabe and Ito's palette, distinct for colour-blind readers; yellow last, it is faint on white.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442")
+UP, DOWN, GREY = "#D55E00", "#0072B2", "#767676"
+#: Longest name written out.
+LONGEST = 30
+DPI = 150
+
+
+def new_figure(size: tuple[float, float], path: Any) -> Figure:
+    """A figure: pyplot's, so that the user can show it, or a bare one if it goes to a file."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as exc:
+        raise ImportError("Pictures need matplotlib. Run: pip install 'skexplain[plot]'") from exc
+    if path is not None:
+        return Figure(figsize=size, layout="constrained")
+    import matplotlib.pyplot as plt
+
+    return plt.figure(figsize=size, layout="constrained")
+
+
+def one_axes(ax: Axes | None, path: Any, n_rows: int) -> Axes:
+    """The caller's Axes, or one of a size for ``n_rows`` horizontal bars."""
+    return ax if ax is not None else new_figure((7, 1.2 + 0.28 * n_rows), path).add_subplot()
+
+
+def save(figure: Any, path: Any) -> None:
+    """Write the picture under another name first, so that no half-written file is left."""
+    if path is None:
+        return
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=path.suffix or ".png")
+    os.close(handle)
+    try:
+        figure.savefig(temporary, dpi=DPI)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def label(name: str, longest: int = LONGEST) -> str:
+    """A name that fits: shortened in the middle, where names differ least, and never read as mathematics.
+
+    Examples
+    --------
+    >>> label("concentration of total dissolved solids (mg/l)")
+    'concentration …d solids (mg/l)'
+    """
+    name = " ".join(str(name).split())
+    if len(name) > longest:
+        head = (longest - 1) // 2
+        name = f"{name[:head]}…{name[-(longest - 1 - head) :]}"
+    return name.replace("$", r"\$")
+
+
+def labels(names: Sequence[str]) -> list[str]:
+    """Names that fit and stay distinct: where shortening hides the difference, the difference is shown.
+
+    Examples
+    --------
+    >>> labels(["temperature in degrees of day 1 at noon, roof", "temperature in degrees of day 2 at noon, roof"])
+    ['temperatur… day 1 at noon, roof', 'temperatur… day 2 at noon, roof']
+    """
+    short = [label(n) for n in names]
+    return [
+        _around_difference(n, [m for m in names if label(m) == s and m != n]) if short.count(s) > 1 else s
+        for n, s in zip(names, short, strict=True)
+    ]
+
+
+def _around_difference(name: str, others: Sequence[str]) -> str:
+    """Beginning of a name, and the part in which it differs from the most similar of the others."""
+    start = max((len(os.path.commonprefix([name, other])) for other in others), default=0)
+    head, window = LONGEST // 3, 2 * LONGEST // 3
+    tail = name[start - 5 : start - 5 + window]
+    return label(f"{name[:head]}…{tail}" + "…" * (start - 5 + window < len(name)), LONGEST + 2)
+
+
+def check_display(max_display: int) -> None:
+    if max_display < 1:
+        raise ValueError(f"max_display={max_display} must be at least 1.")
+
+
+def ranked_bars(
+    ax: Axes, names: Sequence[str], values: NDArray, error: NDArray | None, *, rest: str | None, unit: str
+) -> None:
+    """Horizontal bars from the top down, with error bars, and one line of text for what is left out."""
+    y = np.arange(len(names))
+    bars = {} if error is None or np.isnan(error).all() else {"xerr": error}
+    ax.barh(y, values, height=0.7, color=PALETTE[0], ecolor="#333333", capsize=2.5, **bars)  # type: ignore[arg-type]
+    finish_rows(ax, labels(names), rest)
+    ax.set_xlabel(unit)
+
+
+def finish_rows(ax: Axes, texts: Sequence[str], rest: str | None) -> None:
+    """Row labels, the first on top, and the look of the panel."""
+    texts = [*texts, *([rest] if rest else [])]
+    ax.set_yticks(np.arange(len(texts)), texts)
+    for tick in ax.get_yticklabels()[-1:] if rest else []:
+        tick.set_color(GREY)
+    ax.set_ylim(len(texts) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.axvline(0, color="#333333", linewidth=0.8)
+    ax.grid(axis="x", color="#DDDDDD", linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.locator_params(axis="x", nbins=5)
