@@ -107,18 +107,13 @@ class _Unreduced:
         self.criterion.reduction = self.saved
 
 
-def class_probabilities(pred: Tensor, activation: str) -> NDArray:
-    """Probabilities ``(n, n_classes)`` in float64, rows summing to 1, from a module's output."""
+def class_margins(pred: Tensor, activation: str) -> tuple[NDArray, Head]:
+    """Margins ``(n, n_classes)`` from a module's output, and the head they belong to."""
     out = pred.detach().double().cpu().numpy()
     out = out.reshape(len(out), -1)
-    n_raw = out.shape[1]
-    if activation == "linear":
-        head = Head("sigmoid" if n_raw == 1 else "softmax", n_raw, "logit")
-        p = np.exp(head.log_probabilities(head(out)))
-    elif activation == "log_softmax":
-        p = np.exp(out)
-    elif n_raw == 1:
-        p = np.concatenate([1 - out, out], axis=1)
-    else:
-        p = out
-    return p / p.sum(axis=1, keepdims=True)
+    one_unit = out.shape[1] == 1
+    if activation in ("softmax", "sigmoid"):
+        p = np.clip(out, np.finfo(np.float32).tiny, 1.0)
+        out = np.log(p) - np.log1p(-np.minimum(p, 1 - 2.0**-24)) if one_unit else np.log(p)
+    head = Head("sigmoid" if one_unit else "softmax", out.shape[1])
+    return head(out), head

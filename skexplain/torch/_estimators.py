@@ -12,18 +12,19 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from .._data import TrainingData, classification_data, regression_data, standardisation
-from ._criterion import assumed_activation, auto_criterion, check_classifier_head, class_probabilities
+from ._criterion import assumed_activation, auto_criterion, check_classifier_head, class_margins
 from ._net import TorchEstimator
 
 CLASSIFIER_CRITERION = (
     'The loss. "auto": cross-entropy on logits if the module has no last activation; the matching loss if it ends in\n'
     "        softmax (as skorch's do), log_softmax or sigmoid."
 )
+_AUTO = 'class, instance or "auto", default="auto"'
 _PARAMETERS = """\
     module : class, callable, module instance or None, default=None
-        The network. A class or function is called with its ``module__*`` parameters; widths under one of the usual names
-        (``n_features``, ``input_dim``, ``in_features``, ..., ``n_outputs``, ``n_classes``, ``output_dim``, ...) come from
-        the data, lazy layers fit themselves. Of an instance a copy is trained, with new weights unless
+        The network. A class or function is called with its ``module__*`` parameters; widths under one of the usual
+        names (``n_features``, ``input_dim``, ``in_features``, ..., ``n_outputs``, ``n_classes``, ``output_dim``, ...)
+        come from the data, lazy layers fit themselves. Of an instance a copy is trained, with new weights unless
         ``warm_start``. None: `MLP`, which standardises raw columns.
     criterion : class, instance or "auto", default="auto"
         <criterion>
@@ -50,13 +51,14 @@ _PARAMETERS = """\
     keep_rows : bool, default=True
         Keep these rows and compute importances when they are first read. False: compute them at the end of ``fit``
         and keep no row, for models that leave the building.
-    iterator_train, iterator_valid, dataset, callbacks, predict_nonlinearity, warm_start, device, compile, use_caching, \
-torch_load_kwargs
+    iterator_train, iterator_valid, dataset, callbacks, predict_nonlinearity, warm_start, device, compile
         As in skorch. Rows are shuffled each epoch unless ``iterator_train__shuffle=False``.
+    use_caching, torch_load_kwargs
+        As in skorch.
     verbose : int, default=0
         1 prints skorch's table of losses.
     **kwargs
-        ``module__*``, ``optimizer__*``, ``criterion__*``, ``iterator_train__*``, ``callbacks__*`` and so on, as in skorch.
+        ``module__*``, ``optimizer__*``, ``criterion__*``, ``iterator_train__*``, ``callbacks__*``: as in skorch.
 """
 
 
@@ -130,14 +132,14 @@ class NeuralNetClassifier(TorchEstimator, skorch.NeuralNetClassifier):
     def predict_proba(self, X: Any) -> NDArray:
         """Probability of each class, ``(n, n_classes)``, float64."""
         if isinstance(self.predict_nonlinearity, str) and self.predict_nonlinearity == "auto":
-            return class_probabilities(self._outputs(X), getattr(self, "activation_", "linear"))
+            margins, head = class_margins(self._outputs(X), getattr(self, "activation_", "linear"))
+            return np.exp(head.log_probabilities(margins))
         out = self._get_predict_nonlinearity()(self._outputs(X))
         return out.double().cpu().numpy()
 
     def decision_function(self, X: Any) -> NDArray:
         """Margins, ``(n, n_classes)``; of the second class, ``(n,)``, when there are two."""
-        rows = self._check_fitted_rows(X)
-        margins = self._network().predict(rows)
+        margins, _ = class_margins(self._outputs(X), getattr(self, "activation_", "linear"))
         return margins[:, 1] if margins.shape[1] == 2 else margins
 
     def _check_training(self, X: Any, y: Any, sample_weight: Any, classes: Any, *, reset: bool) -> TrainingData:
@@ -288,7 +290,7 @@ NeuralNetRegressor.__doc__ = f"""A PyTorch network as a scikit-learn regressor w
 
     Parameters
     ----------
-{_PARAMETERS.replace("<criterion>", "The loss.").replace('class, instance or "auto", default="auto"', "class or instance, default=nn.MSELoss", 1)}
+{_PARAMETERS.replace("<criterion>", "The loss.").replace(_AUTO, "class or instance, default=nn.MSELoss", 1)}
     Attributes
     ----------
     feature_importances_ : ndarray of shape (n_features_in_,)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNet
@@ -25,7 +26,7 @@ from .._data import TrainingData, check_loss, held_out
 from .._estimator import ExplainableMixin
 from .._head import Output
 from ._criterion import row_losses, unreduced, weighted_mean
-from ._loader import ArrayDataset, TensorBatches, in_memory, source_rows
+from ._loader import ArrayDataset, TensorBatches, in_memory
 from ._module import MLP
 from ._network import TorchNetwork, first_output, last_activation, torch_network
 from ._sizes import sized
@@ -110,6 +111,8 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
                 if self.module is None:
                     kwargs = self._default_module_params(data) | kwargs
                 kwargs = sized(build, kwargs, data.X.shape[1], self._n_raw())
+            elif self.module is None:
+                raise ValueError("The default module takes its widths from an array X in `fit`; pass a module.")
             module = build(**kwargs)
         module = module.to(getattr(torch, self.dtype))
         if data is not None and any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
@@ -187,8 +190,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
             size = 128 if self.module is not None else _defaults.BATCH_SIZE
         size = len(dataset) if size == -1 else size
         if getattr(self, kind) is DataLoader and in_memory(dataset) and kwargs.keys() <= {"shuffle", "drop_last"}:
-            if source_rows(dataset)[0].X.dtype != object:
-                return TensorBatches(dataset, size, device=self.device, **({"shuffle": training} | kwargs))
+            return TensorBatches(dataset, size, device=self.device, **({"shuffle": training} | kwargs))
         return getattr(self, kind)(dataset, batch_size=size, **kwargs)
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict:
@@ -269,12 +271,14 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
                 return None, None
             return last_activation(module, rows)[0], 1 if out.ndim == 1 else int(out[0].numel())
 
-    def _check_fitted_rows(self, X: Any) -> NDArray:
-        check_is_fitted(self)
-        return self._check_rows(X)
-
     def _check_rows(self, X: Any) -> NDArray:
         return validate_data(self, X, dtype=self.dtype, reset=False, allow_nd=self.module is not None)
+
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters; callbacks of a net that is not built yet are built with it."""
+        if "callbacks" in params and not self.initialized_:
+            vars(self)["callbacks"] = params.pop("callbacks")
+        return super().set_params(**params)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in inspect.signature(type(self).__init__).parameters:
@@ -305,7 +309,9 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
 
 def _is_skorch_data(X: Any) -> bool:
     """Data that only skorch knows how to read: datasets, dicts, tuples of inputs."""
-    return is_dataset(X) or isinstance(X, dict | tuple)
+    if isinstance(X, tuple):
+        return bool(X) and np.ndim(X[0]) > 1
+    return is_dataset(X) or (isinstance(X, dict) and not issparse(X))  # a dok matrix is a dict
 
 
 def typical_rows(X: NDArray, n: int = 8) -> NDArray:

@@ -73,10 +73,9 @@ def last_activation(module: Callable[[Tensor], Any], X: Tensor) -> tuple[str, bo
     if np.all(p <= 0) and is_distribution(np.exp(p)):
         return "log_softmax", False
     one_unit = p.ndim == 1 or p.shape[1:] == (1,)
-    if one_unit and any(name == "sigmoid" and z.numel() == out.numel() for name, z, _ in seen.calls[-1:]):
-        # sigmoid(z).squeeze() and the like
-        if np.allclose(seen.calls[-1][2].detach().double().cpu().numpy().ravel(), p.ravel()):
-            return "sigmoid", False
+    name, _, value = seen.calls[-1] if seen.calls else ("", None, out)
+    if one_unit and name == "sigmoid" and np.array_equal(value.detach().double().cpu().numpy().ravel(), p.ravel()):
+        return "sigmoid", False  # sigmoid(z).squeeze() and the like
     return "linear", True
 
 
