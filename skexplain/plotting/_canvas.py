@@ -83,8 +83,8 @@ def labels(names: Sequence[str]) -> list[str]:
 
     Examples
     --------
-    >>> labels(["temperature in degrees of day 1 at noon, roof", "temperature in degrees of day 2 at noon, roof"])
-    ['temperatur… day 1 at noon, roof', 'temperatur… day 2 at noon, roof']
+    >>> labels(["temperature on day 1 of the week, at noon, roof", "temperature on day 2 of the week, at noon, roof"])
+    ['temperatur… day 1 of the week, …', 'temperatur… day 2 of the week, …']
     """
     short = [label(n) for n in names]
     return [
@@ -95,10 +95,15 @@ def labels(names: Sequence[str]) -> list[str]:
 
 def _around_difference(name: str, others: Sequence[str]) -> str:
     """Beginning of a name, and the part in which it differs from the most similar of the others."""
-    start = max((len(os.path.commonprefix([name, other])) for other in others), default=0)
+    start = max((_shared(name, other) for other in others), default=0)
     head, window = LONGEST // 3, 2 * LONGEST // 3
     tail = name[start - 5 : start - 5 + window]
     return label(f"{name[:head]}…{tail}" + "…" * (start - 5 + window < len(name)), LONGEST + 2)
+
+
+def _shared(a: str, b: str) -> int:
+    """Characters that two names begin with alike."""
+    return next((k for k, (p, q) in enumerate(zip(a, b, strict=False)) if p != q), min(len(a), len(b)))
 
 
 def check_display(max_display: int) -> None:
