@@ -73,13 +73,12 @@ class Permutation(Attribution):
         """Mean over repeats of ``score(X) - score(X with the group shuffled)``."""
         check_scalar(self.n_repeats, "n_repeats", Integral, min_val=1)
         score = _losses(network, y) if self.scoring in (None, "loss") else _scorer(network, X, y, self.scoring)
-        baseline = score(network.predict(X))
         # (repeats, groups) or (repeats, groups, rows): one seed each, so that no result depends on another
         seeds = rng.integers(2**63, size=(self.n_repeats, len(groups)))
         drops: list[NDArray] = []
         try:
             for repeat in seeds:
-                drops.append(baseline - self._scores(network, X, groups, repeat, score))
+                drops.append(self._drops(network, X, groups, repeat, score))
         except KeyboardInterrupt:
             if not drops:
                 raise
@@ -92,18 +91,20 @@ class Permutation(Attribution):
         return d.mean(axis=0), error
 
     @staticmethod
-    def _scores(network: Network, X: NDArray, groups: Sequence[NDArray], seeds: NDArray, score: Callable) -> NDArray:
+    def _drops(network: Network, X: NDArray, groups: Sequence[NDArray], seeds: NDArray, score: Callable) -> NDArray:
         shuffled = X.reshape(len(X), -1).copy()
         for columns, seed in zip(groups, seeds, strict=True):
             order = np.random.default_rng(seed).permutation(len(X))
             shuffled[:, columns] = shuffled[np.ix_(order, columns)]
-        reference, scores = shuffled.reshape(X.shape), []
+        reference, drops = shuffled.reshape(X.shape), []
         size = max(1, BLOCK // max(1, len(X)))
         for k in range(0, len(groups), size):
             block = groups[k : k + size]
-            alone = np.eye(len(block), dtype=bool)
-            scores += [score(out) for out in network.predict_replaced(X, reference, block, alone)]
-        return np.array(scores)
+            # nothing replaced, then each group alone: in one call, so that both are rounded alike
+            none_and_alone = np.eye(len(block) + 1, len(block), k=-1, dtype=bool)
+            baseline, *alone = network.predict_replaced(X, reference, block, none_and_alone)
+            drops += [score(baseline) - score(out) for out in alone]
+        return np.array(drops)
 
 
 def _losses(network: Network, y: NDArray) -> Callable[[NDArray], NDArray]:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from skorch.dataset import Dataset
 from torch.utils.data import Subset
 
+from ._untouched import as_tensor
+
 
 class ArrayDataset(Dataset):
     """skorch's dataset of two arrays, with the weights of the rows."""
@@ -45,10 +47,10 @@ class TensorBatches:
     ) -> None:
         source, rows = source_rows(dataset)
         take = (lambda v: v) if rows is None else (lambda v: v[rows])
-        self.X = torch.as_tensor(take(source.X), device=device)
-        self.y = torch.as_tensor(take(source.y), device=device)
+        self.X = as_tensor(take(source.X)).to(device)
+        self.y = as_tensor(take(source.y)).to(device)
         weight = source.weight
-        self.weight = None if weight is None else torch.as_tensor(take(weight), device=device).to(self.dtype)
+        self.weight = None if weight is None else as_tensor(take(weight)).to(device, self.dtype)
         self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
 
     @property

@@ -30,7 +30,7 @@ from ._loader import ArrayDataset, TensorBatches, in_memory
 from ._module import MLP
 from ._network import TorchNetwork, first_output, last_activation, torch_network
 from ._sizes import sized
-from ._untouched import seeded, untouched
+from ._untouched import as_tensor, seeded, untouched
 
 #: Rows of a prediction batch. Smaller ones are filled up with zeros, so that a row's prediction does not depend on
 #: how many are predicted with it: matrix products round differently at different sizes.
@@ -117,7 +117,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         module = module.to(getattr(torch, self.dtype))
         if data is not None and any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
             with torch.no_grad():  # lazy layers take their width from a few rows
-                module.eval()(torch.as_tensor(data.X[:2]))
+                module.eval()(as_tensor(data.X[:2]))
         self.module_ = module
         return self
 
@@ -235,7 +235,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
             return
         for start in range(0, len(X), PREDICT_ROWS):
             rows = X[start : start + PREDICT_ROWS]
-            batch = torch.as_tensor(np.ascontiguousarray(rows))
+            batch = as_tensor(rows)
             if len(rows) < PREDICT_ROWS:
                 batch = torch.cat([batch, batch.new_zeros(PREDICT_ROWS - len(rows), *batch.shape[1:])])
             out = self.evaluation_step((batch, None), training=training)
@@ -263,7 +263,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         if data is None:
             return None, None
         module = getattr(self.module_, "_orig_mod", self.module_)
-        rows = torch.as_tensor(data.X[:8], device=self.device)
+        rows = as_tensor(data.X[:8]).to(self.device)
         with untouched(module), torch.no_grad():
             try:
                 out = first_output(module(rows))

@@ -17,7 +17,7 @@ from .._head import Head, Output, decide_head, is_distribution
 from .._network import CHUNK, Network, chunks
 from ..exceptions import UnsupportedModelError
 from ._first_layer import FirstLayer, first_layer
-from ._untouched import untouched
+from ._untouched import as_tensor, untouched
 
 SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax}
 LOG_SOFTMAX = {F.log_softmax, torch.log_softmax, Tensor.log_softmax}
@@ -93,7 +93,7 @@ def torch_network(
     anchor = next(module.parameters(), None)
     dtype = anchor.dtype if anchor is not None and anchor.is_floating_point() else torch.get_default_dtype()
     device = anchor.device if anchor is not None else torch.device("cpu")
-    rows = torch.as_tensor(np.ascontiguousarray(X[:8]), dtype=dtype, device=device)
+    rows = as_tensor(X[:8]).to(dtype=dtype, device=device)
     with untouched(module):
         activation, separable = last_activation(module, rows)
         with torch.no_grad():
@@ -194,12 +194,17 @@ class TorchNetwork(Network):
         index = [torch.as_tensor(g, device=self.device) for g in groups]
         many = max(1, CHUNK // max(1, len(coalitions)))
         with untouched(self.module), torch.no_grad():
+            few = coalitions.sum(axis=1).max() <= 1
             member = torch.as_tensor(coalitions, dtype=self.dtype, device=self.device)
-            alone = len(groups) == len(coalitions) and bool((member == torch.eye(len(groups)).to(member)).all())
+            only = torch.as_tensor(np.where(coalitions.any(1), coalitions.argmax(1), len(groups)), device=self.device)
             for block in chunks(len(X), many):
                 x, r = self._tensor(X[block]).flatten(1), self._tensor(reference[block]).flatten(1)
                 change = torch.stack([(r[:, g] - x[:, g]) @ first.weight[g] for g in index])
-                z = first(x) + (change if alone else torch.einsum("cg,gnh->cnh", member, change))
+                if few:
+                    change = torch.cat([change, torch.zeros_like(change[:1])])[only]
+                else:
+                    change = torch.einsum("cg,gnh->cnh", member, change)
+                z = first(x) + change
                 raw = first_output(first.rest(z.flatten(0, 1))).reshape(len(coalitions), -1, self.head.n_raw)
                 out[:, block] = self.head(raw.double().cpu().numpy())
         return out
@@ -235,7 +240,7 @@ class TorchNetwork(Network):
             return self._first(self._tensor(X))
 
     def _tensor(self, X: NDArray) -> Tensor:
-        return torch.as_tensor(np.ascontiguousarray(X), dtype=self.dtype, device=self.device)
+        return as_tensor(X).to(dtype=self.dtype, device=self.device)
 
     @contextmanager
     def _differentiating(self) -> Iterator[None]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 
@@ -54,3 +56,10 @@ def seeded(seed: int | None, module: nn.Module | None = None) -> Iterator[None]:
 def cuda_devices(module: nn.Module) -> list[int]:
     """Indices of the CUDA devices that hold the module."""
     return sorted({p.device.index or 0 for p in module.parameters() if p.device.type == "cuda"})
+
+
+def as_tensor(X: NDArray) -> torch.Tensor:
+    """The array as a tensor, sharing its memory where possible; nothing of ours writes to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.as_tensor(np.ascontiguousarray(X))
