@@ -74,7 +74,7 @@ def correlate(kind: str, models: Sequence[str], values: NDArray, test_ratio: flo
         if np.isnan(mean[[a, b]]).any():
             continue
         best = _tau_rho(mean[a], mean[b])
-        if J > 1:
+        if J > 1 and np.isfinite(best).all():
             resampled = [mean[[a, b]] + widen * (w / J @ (values[[a, b]] - mean[[a, b], None])) for w in counts]
             draws = np.repeat([_tau_rho(*pair) for pair in resampled], times, axis=0)
             low, high = np.nanquantile(np.vstack([draws, best]), [0.025, 0.975], axis=0)

@@ -17,7 +17,7 @@ from ._columns import Groups, resolve_groups, trace_columns
 from ._estimator import spread_rows
 from ._explain import _is_network, importances
 from .attributions import Permutation
-from .exceptions import UnsupportedModelError
+from .exceptions import CompletenessError, UnsupportedModelError
 
 #: Training rows that a network behind other steps is explained on; its own default elsewhere.
 OWN_ROWS = 1000
@@ -54,7 +54,8 @@ def run_fold(
         own = own_importances(fitted, X_train, y[train], names=names, groups=groups, seed=seed)
         if own is None:
             note = f"a {type(_last(fitted)).__name__} has no importances of its own"
-    except UnsupportedModelError as exc:
+    except (UnsupportedModelError, CompletenessError) as exc:
+        # a strategy's refusal is a result, and no reason to lose the other models
         own, note = None, str(exc)
     with warnings.catch_warnings():
         # of a single model an interrupted estimate is welcome; here it would only delay the end

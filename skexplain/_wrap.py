@@ -141,6 +141,9 @@ class EstimatorNetwork(Network):
         if hasattr(self.model, "predict_proba"):
             p = self.model.predict_proba(rows)
             return np.log(np.clip(p, np.finfo(np.float32).eps, None))
+        if not hasattr(self.model, "decision_function"):  # it only votes
+            votes = np.asarray(self.model.predict(rows))[:, None] == self.classes
+            return np.log(np.clip(votes, np.finfo(np.float32).eps, None))
         scores = self.model.decision_function(rows)
         return np.stack([-scores, scores], axis=1) / 2 if scores.ndim == 1 else scores
 
