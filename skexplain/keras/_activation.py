@@ -1,0 +1,121 @@
+"""What a model ends in, and how to look behind it without changing the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import keras
+from keras.src.models.functional import Functional  # not public, but what keras.Model(inputs, outputs) makes
+
+from ..exceptions import UnsupportedModelError
+from ._default import every_layer
+
+SQUASHING = ("softmax", "sigmoid")
+
+
+def last_operation(model: keras.Model) -> Any | None:
+    """The layer or operation that gives the model's output; None for models without a graph.
+
+    Models inside models are looked into. An operation that is used in more than one place gives None too, as
+    taking it off at the end would change the other place.
+    """
+    while has_graph(model):
+        if isinstance(model, keras.Sequential):
+            last = model.layers[-1] if model.layers else None
+            uses = sum(layer is last for layer in model.layers)
+        else:
+            last = model.outputs[0]._keras_history.operation
+            uses = sum(node.operation is last for node in nodes(model))
+        if uses != 1:
+            return None
+        if not isinstance(last, keras.Model):
+            return last
+        model = last
+    return None
+
+
+def has_graph(model: keras.Model) -> bool:
+    """Whether the order of the model's layers is known: Sequential or functional, with Keras' own ``call``."""
+    if isinstance(model, keras.Sequential):
+        return type(model).call is keras.Sequential.call
+    return isinstance(model, Functional) and type(model).call is Functional.call
+
+
+def nodes(model: Any) -> list[Any]:
+    """Calls of layers and operations that a functional model consists of."""
+    return [node for depth in model._nodes_by_depth.values() for node in depth]
+
+
+def activation_name(operation: Any) -> str:
+    """The activation that an operation ends in: "softmax", "sigmoid", "linear" or "other"."""
+    if operation is None:
+        return "other"
+    activation = getattr(operation, "activation", None)
+    if callable(activation):
+        name = getattr(activation, "__name__", type(activation).__name__)
+    elif type(operation).__module__.startswith("keras."):
+        name = type(operation).__name__
+        name = name if name in ACTIVATIONS or "activation" in type(operation).__module__ else "linear"
+    else:
+        name = "linear"
+    name = name.lower()
+    return name if name in (*SQUASHING, "linear") else "other"
+
+
+#: Operations and layers that are an activation and nothing else.
+ACTIVATIONS = ("Softmax", "Sigmoid", "Relu", "Tanh", "LogSoftmax")
+
+
+@contextmanager
+def without_activation(operation: Any) -> Iterator[None]:
+    """For the time of the block the operation gives what stands before its softmax or sigmoid."""
+    with ExitStack() as stack:
+        if callable(getattr(operation, "activation", None)):
+            replace = stack.enter_context(_replaced(operation, "activation"))
+            replace(keras.activations.linear)
+        else:
+            replace = stack.enter_context(_replaced(operation, "call"))
+            replace(lambda inputs, *args, **kwargs: inputs)
+        yield
+
+
+@contextmanager
+def calling(layer: keras.Layer, function: Any) -> Iterator[None]:
+    """For the time of the block the layer does what ``function`` does."""
+    with _replaced(layer, "call") as replace:
+        replace(function)
+        yield
+
+
+@contextmanager
+def _replaced(owner: Any, name: str) -> Iterator[Any]:
+    """Set an attribute past the framework's bookkeeping, and put it back."""
+    own = name in vars(owner)
+    old = vars(owner).get(name)
+    try:
+        yield lambda value: object.__setattr__(owner, name, value)
+    finally:
+        if own:
+            object.__setattr__(owner, name, old)
+        else:
+            object.__delattr__(owner, name)
+
+
+def squashing_layers(model: keras.Model) -> list[Any]:
+    """Layers that apply a softmax or sigmoid, last first: candidates in models without a graph."""
+    return [layer for layer in reversed(every_layer(model)) if activation_name(layer) in SQUASHING]
+
+
+def call(model: keras.Model, x: Any) -> Any:
+    """The model's output in inference mode, for inputs of whatever type it reads."""
+    if getattr(model, "inputs", None):
+        x = keras.ops.cast(x, model.inputs[0].dtype)
+    out = model(x, training=False) if getattr(model, "_call_has_training_arg", True) else model(x)
+    out = list(out.values()) if isinstance(out, dict) else out
+    if not isinstance(out, list | tuple):
+        return out
+    if len(out) != 1:
+        raise UnsupportedModelError(f"The model has {len(out)} outputs; wrap it in a keras.Model with one of them.")
+    return out[0]

@@ -1,0 +1,143 @@
+"""keras_network: any Keras model behind the Network boundary, on any back end."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+
+from .._head import Head, Output, decide_head, is_distribution
+from .._network import Network, chunks
+from ..exceptions import UnsupportedModelError
+from ._activation import (
+    SQUASHING,
+    activation_name,
+    call,
+    has_graph,
+    last_operation,
+    squashing_layers,
+    without_activation,
+)
+from ._losses import wants_probabilities
+
+#: Rows on which a model is tried.
+PROBED = 8
+
+
+def keras_network(
+    model: Any,
+    X: NDArray,
+    *,
+    y: NDArray | None = None,
+    classes: NDArray | None = None,
+    regression: bool = False,
+    output: Output = "margin",
+) -> Network:
+    """Put a trained model behind the boundary; see `skexplain._wrap.as_network` for the parameters.
+
+    Raises
+    ------
+    UnsupportedModelError
+        For models of the old tf_keras, and models with several inputs or outputs.
+    """
+    if not isinstance(model, keras.Model):
+        raise UnsupportedModelError(
+            f"A {type(model).__module__}.{type(model).__name__} is not a keras.Model of Keras {keras.__version__}."
+        )
+    if isinstance(getattr(model, "inputs", None), list) and len(model.inputs) > 1:
+        raise UnsupportedModelError(
+            f"The model has {len(model.inputs)} inputs; only one table of columns is explained."
+        )
+    if keras.backend.backend() == "torch":
+        from ..torch._network import torch_network
+
+        predict_once(model, X)
+        return torch_network(model, X, y=y, classes=classes, regression=regression, output=output)
+    activation, ending = ending_of(model, X)
+    p = predict_once(model, X)
+    n_raw = int(np.prod(p.shape[1:]))
+    if activation == "linear" and wants_probabilities(model) and np.all((p >= 0) & (p <= 1)):
+        activation = "sigmoid"  # of a model whose layers cannot be followed
+    head, labels = decide_head(activation, n_raw, output=output, y=y, classes=classes, regression=regression)
+    squashed = head.kind == activation != "linear"
+    arguments: dict[str, Any] = {
+        "classes": labels,
+        "ending": ending if squashed else None,
+        "recover": squashed and ending is None,
+        "rows": np.asarray(X[:PROBED]),
+    }
+    if keras.backend.backend() == "tensorflow":
+        from ._tensorflow import KerasNetwork
+
+        return KerasNetwork(model, head, **arguments)
+    return PredictingNetwork(model, head, **arguments)
+
+
+def ending_of(model: Any, X: NDArray) -> tuple[str, Any]:
+    """The activation that a model's outputs have gone through, and what applies it.
+
+    Parameters
+    ----------
+    model : keras.Model
+    X : ndarray of shape (n, *features)
+        Rows to try it on. A softmax or sigmoid counts as taken off only if, applied again, it gives the outputs back.
+
+    Returns
+    -------
+    activation : {"softmax", "sigmoid", "linear"}
+    ending : layer, operation or None
+        None if the activation cannot be taken off.
+    """
+    p = predict_once(model, X)
+    last = last_operation(model)
+    candidates = [last] if last is not None else [] if has_graph(model) else squashing_layers(model)
+    for operation in candidates:
+        name = activation_name(operation)
+        if name not in SQUASHING:
+            continue
+        with without_activation(operation):
+            z = predict_once(model, X)
+        back = softmax(z, axis=-1) if name == "softmax" else expit(z)
+        if z.shape == p.shape and np.allclose(back, p, atol=1e-5):
+            return name, operation
+    return ("softmax" if is_distribution(p.reshape(len(p), -1)) else "linear"), None
+
+
+def predict_once(model: Any, X: NDArray) -> NDArray:
+    """Outputs for the first few rows, without a graph being traced; builds models that are not built."""
+    rows = keras.ops.convert_to_tensor(np.asarray(X[:PROBED], dtype=model.compute_dtype))
+    return np.asarray(keras.ops.convert_to_numpy(keras.ops.stop_gradient(call(model, rows))), dtype=np.float64)
+
+
+class PredictingNetwork(Network):
+    """A Keras model on a back end whose gradients are not offered; parameters as for `KerasNetwork`."""
+
+    differentiable = False
+
+    def __init__(
+        self, model: Any, head: Head, *, classes: NDArray | None, ending: Any, recover: bool, rows: NDArray
+    ) -> None:
+        self.model, self.head, self.classes = model, head, classes
+        self.ending, self.recover = ending, recover
+
+    def raw(self, X: NDArray) -> NDArray:
+        with without_activation(self.ending) if self.ending is not None else nullcontext():
+            parts = []
+            for block in chunks(len(X)):
+                x = keras.ops.convert_to_tensor(np.asarray(X[block], dtype=self.model.compute_dtype))
+                parts.append(np.asarray(keras.ops.convert_to_numpy(call(self.model, x)), dtype=np.float64))
+        z = np.concatenate(parts).reshape(len(X), -1)
+        if not self.recover:
+            return z
+        p = np.clip(z, np.finfo(np.float32).tiny, 1 - np.finfo(np.float32).eps / 2)
+        return np.log(p) if self.head.kind == "softmax" else np.log(p) - np.log1p(-p)
+
+    def gradient(self, X: NDArray, target: NDArray) -> NDArray:
+        raise UnsupportedModelError(
+            f"Gradients of Keras models are offered on TensorFlow and torch, not on {keras.backend.backend()}. Load "
+            "the model with KERAS_BACKEND=tensorflow, or use attribution='permutation'."
+        )

@@ -1,0 +1,189 @@
+"""KerasNetwork: a Keras model on TensorFlow behind the Network boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from .._head import Head
+from .._network import CHUNK, Network, chunks, rowwise
+from ._activation import call, calling, without_activation
+from ._first_dense import FirstDense, first_dense
+
+#: Rows predicted at once, always exactly as many: a row's float32 result then does not depend on its neighbours.
+BLOCK = 128
+#: Rows run at once where there are many and the last digit does not matter.
+LARGE_BLOCK = 2048
+
+
+class KerasNetwork(Network):
+    """A Keras model as a `Network`, on TensorFlow.
+
+    Each verb is one graph, traced at its first use.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Built. Not changed: what is swapped for the time of a trace is put back.
+    head : Head
+    classes : ndarray or None
+    ending : layer, operation or None
+        What applies the head's activation and is taken off. None: nothing is, or it cannot be.
+    recover : bool
+        Whether logits are recovered from probabilities, because the activation cannot be taken off.
+    rows : ndarray of shape (n, *features)
+        A few inputs.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        head: Head,
+        *,
+        classes: NDArray | None,
+        ending: Any,
+        recover: bool,
+        rows: NDArray,
+    ) -> None:
+        self.model, self.head, self.classes = model, head, classes
+        self.ending, self.recover = ending, recover
+        self.dtype = tf.float64 if model.compute_dtype == "float64" else tf.float32
+        self._graphs: dict[str, Callable[..., Any]] = {}
+        self._features = rows.shape[1:]
+        self._first: FirstDense | None = first_dense(model, rows.shape[1:])
+        if self._first is not None and not self._is_affine(rows[:8]):
+            self._first = None
+
+    def raw(self, X: NDArray) -> NDArray:
+        return self._run(self._graph("raw", self._raw, rank=X.ndim), X, large=BLOCK)
+
+    def gradient(self, X: NDArray, target: NDArray) -> NDArray:
+        return self._run(self._graph("gradient", self._slope(self._raw), "target", rank=X.ndim), X, target)
+
+    def mean_gradient(
+        self, start: NDArray, stop: NDArray, nodes: NDArray, weights: NDArray, target: NDArray
+    ) -> NDArray:
+        """With a dense first layer the path is straight in its outputs too: its weights are applied once."""
+        if self._first is None:
+            return super().mean_gradient(start, stop, nodes, weights, target)
+        slope = self._graph("slope of the rest", self._slope(self._rest), "target")
+        total = np.empty(stop.shape)
+        for block in chunks(len(stop), max(1, CHUNK // len(nodes))):
+            z1 = self._preactivation(stop[block])
+            z0 = self._preactivation(start if len(start) == 1 else start[block])
+            positions = nodes[:, block] if nodes.ndim == 2 else nodes
+            z = np.concatenate([z0 + rowwise(a, z1) * (z1 - z0) for a in positions])
+            g = self._run(slope, z, np.tile(target[block], len(nodes))).reshape(len(nodes), *z1.shape)
+            total[block] = (np.tensordot(weights, g, 1) @ self._first.weight.T).reshape(total[block].shape)
+        return total
+
+    def predict_replaced(
+        self, X: NDArray, reference: NDArray, groups: Sequence[NDArray], coalitions: NDArray
+    ) -> NDArray:
+        """With a dense first layer a replaced group only adds ``(x'_g - x_g) W_g`` to its outputs."""
+        if self._first is None:
+            return super().predict_replaced(X, reference, groups, coalitions)
+        W, rest = self._first.weight, self._graph("rest", self._rest)
+        out = np.empty((len(coalitions), len(X), self.n_outputs))
+        for block in chunks(len(X), max(1, CHUNK // max(1, len(coalitions)))):
+            change = (reference[block] - X[block]).reshape(-1, len(W)).astype(np.float64)
+            z = self._preactivation(X[block])
+            changed = np.empty((len(coalitions), *z.shape))
+            for k, members in enumerate(coalitions):
+                columns = np.concatenate([groups[g] for g in np.flatnonzero(members)] or [np.empty(0, int)])
+                changed[k] = z + change[:, columns] @ W[columns]
+            raw = self._run(rest, changed.reshape(-1, z.shape[1]))
+            out[:, block] = self.head(raw).reshape(len(coalitions), -1, self.n_outputs)
+        return out
+
+    def _raw(self, x: tf.Tensor) -> tf.Tensor:
+        """Logits or predictions, ``(n, n_raw)``."""
+        with ExitStack() as stack:
+            if self.ending is not None:
+                stack.enter_context(without_activation(self.ending))
+            out = tf.reshape(call(self.model, x), (tf.shape(x)[0], self.head.n_raw))
+        if not self.recover:
+            return out
+        limits = np.finfo(out.dtype.as_numpy_dtype)
+        p = tf.clip_by_value(out, limits.tiny, 1 - limits.eps / 2)
+        return tf.math.log(p) if self.head.kind == "softmax" else tf.math.log(p) - tf.math.log1p(-p)
+
+    def _rest(self, z: tf.Tensor) -> tf.Tensor:
+        """Raw outputs, from pre-activations of the first dense layer."""
+        dense = self._dense
+        # what stands before the layer is fed with zeros and, as nothing depends on it, dropped from the graph
+        with calling(dense, lambda inputs, *args, **kwargs: dense.activation(tf.cast(z, dense.compute_dtype))):
+            return self._raw(tf.zeros((tf.shape(z)[0], *self._features), self.dtype))
+
+    def _before(self, x: tf.Tensor) -> tf.Tensor:
+        """Pre-activations of the first dense layer."""
+        dense, seen = self._dense, []
+
+        def record(inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            with without_activation(dense):
+                seen.append(type(dense).call(dense, inputs, *args, **kwargs))
+            return dense.activation(seen[0])
+
+        with calling(dense, record):
+            call(self.model, x)
+        return seen[0]
+
+    @property
+    def _dense(self) -> Any:
+        assert self._first is not None
+        return self._first.layer
+
+    def _preactivation(self, X: NDArray) -> NDArray:
+        return self._run(self._graph("before", self._before, rank=X.ndim), X)
+
+    def _is_affine(self, rows: NDArray) -> bool:
+        """Whether pre-activations are what the weights say, to rounding."""
+        assert self._first is not None
+        other = rows[::-1] + np.ones(rows.shape)
+        z, moved = self._preactivation(rows), self._preactivation(other)
+        expected = z + (other - rows).reshape(len(rows), -1) @ self._first.weight
+        size = np.abs(self._first.weight).max() * np.abs(other).max() + np.abs(z).max()
+        return bool(np.abs(moved - expected).max() <= 1e-4 * size)
+
+    def _slope(self, raw: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        """Gradient of each row's output ``target[i]`` with respect to the argument of ``raw``."""
+        matrix, squash = self.head.matrix, self.head.squash
+
+        def slope(x: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                z = raw(x)
+                out = z @ tf.constant(matrix, z.dtype)
+                if squash is not None:
+                    out = tf.nn.softmax(out) if squash == "softmax" else tf.nn.sigmoid(out)
+                picked = tf.gather(out, target, batch_dims=1)
+            return tape.gradient(picked, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+        return slope
+
+    def _graph(self, name: str, function: Callable[..., Any], *others: str, rank: int = 2) -> Callable[..., Any]:
+        """The function as a graph that takes any number of rows; traced once."""
+        if name not in self._graphs:
+            signature = [tf.TensorSpec([None] * rank, self.dtype), *(tf.TensorSpec([None], tf.int32) for _ in others)]
+            self._graphs[name] = tf.function(function, autograph=False, input_signature=signature)
+        return self._graphs[name]
+
+    def _run(
+        self, graph: Callable[..., Any], X: NDArray, target: NDArray | None = None, large: int = LARGE_BLOCK
+    ) -> NDArray:
+        """Rows through a graph in blocks of fixed sizes, the last one filled up by repetition."""
+        X = np.asarray(X, dtype=self.dtype.as_numpy_dtype)
+        parts, start = [], 0
+        while start < len(X):
+            size = large if len(X) - start >= large else BLOCK
+            index = np.minimum(np.arange(start, start + size), len(X) - 1)
+            arrays = [X[index]] if target is None else [X[index], target[index].astype(np.int32)]
+            parts.append(np.asarray(graph(*map(tf.constant, arrays)), dtype=np.float64)[: len(X) - start])
+            start += size
+        return np.concatenate(parts)

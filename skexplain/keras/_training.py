@@ -1,0 +1,250 @@
+"""The training loop: Keras' own ``train_step``, an epoch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from .._data import check_loss
+
+
+class Rows(NamedTuple):
+    """Rows to train on or to watch: inputs, targets as the loss takes them, weights or None."""
+
+    X: NDArray
+    y: NDArray
+    weight: NDArray | None
+
+    def take(self, index: Any) -> Rows:
+        return Rows(self.X[index], self.y[index], None if self.weight is None else self.weight[index])
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How to train.
+
+    Attributes
+    ----------
+    epochs, initial_epoch, batch_size, validation_batch_size, shuffle, verbose, validation_freq
+        As in ``Model.fit``.
+    seed : int
+        Of the order of the rows.
+    """
+
+    epochs: int
+    batch_size: int
+    validation_batch_size: int
+    initial_epoch: int = 0
+    shuffle: bool = True
+    verbose: Any = 0
+    validation_freq: Any = 1
+    seed: int = 0
+
+
+def train(
+    model: keras.Model,
+    rows: Rows,
+    held_out: Rows | None,
+    schedule: Schedule,
+    callbacks: list[keras.callbacks.Callback],
+) -> dict[str, list[float]]:
+    """Train a compiled model as ``Model.fit`` does, without its cost for each call and batch.
+
+    On TensorFlow an epoch is one execution of a graph, unless a callback wants to see every batch. Weights are
+    scaled so that a batch's loss is their weighted mean.
+
+    Returns
+    -------
+    dict of lists
+        As ``History.history``.
+
+    Raises
+    ------
+    ValueError
+        When the loss is not a number at the end of an epoch.
+    """
+    if not _is_ours(model):
+        return _fit(model, rows, held_out, schedule, callbacks)
+    watchers = keras.callbacks.CallbackList(
+        list(callbacks),
+        add_history=True,
+        add_progbar=schedule.verbose not in (0, "0"),
+        verbose=1 if schedule.verbose == "auto" else schedule.verbose,
+        epochs=schedule.epochs,
+        steps=-(-len(rows.X) // schedule.batch_size),
+        model=model,
+    )
+    model.optimizer.build(model.trainable_variables)
+    per_batch = bool(model.run_eagerly) or any(map(_watches_batches, callbacks))
+    epoch_of_training = _pass(model, model.train_step, rows, schedule.batch_size, per_batch)
+    epoch_of_testing = None
+    if held_out is not None:
+        epoch_of_testing = _pass(
+            model, model.test_step, held_out, schedule.validation_batch_size, bool(model.run_eagerly)
+        )
+    rng = np.random.RandomState(schedule.seed)
+    model.stop_training = False
+    try:
+        watchers.on_train_begin()
+        logs: dict[str, Any] = {}
+        for epoch in range(schedule.initial_epoch, schedule.epochs):
+            watchers.on_epoch_begin(epoch)
+            order = rng.permutation(len(rows.X)) if schedule.shuffle else np.arange(len(rows.X))
+            logs = epoch_of_training(order, watchers.on_train_batch_begin, watchers.on_train_batch_end)
+            check_loss(logs.get("loss", 0.0), epoch + 1, _learning_rate(model))
+            if epoch_of_testing is not None and _due(epoch, schedule.validation_freq):
+                watchers.on_test_begin()
+                assert held_out is not None
+                seen = epoch_of_testing(
+                    np.arange(len(held_out.X)), watchers.on_test_batch_begin, watchers.on_test_batch_end
+                )
+                watchers.on_test_end(seen)
+                logs |= {f"val_{name}": value for name, value in seen.items()}
+            watchers.on_epoch_end(epoch, logs)
+            if model.stop_training:
+                break
+        if schedule.epochs > schedule.initial_epoch:
+            model.optimizer.finalize_variable_values(model.trainable_variables)
+        watchers.on_train_end(logs)
+    finally:
+        history = dict(model.history.history)
+        _detach(model, watchers.callbacks)
+    return history
+
+
+def _is_ours(model: keras.Model) -> bool:
+    """Whether the loop here does what the model's ``fit`` would."""
+    if type(model).fit is not keras.Model.fit or keras.backend.backend() not in ("tensorflow", "torch"):
+        return False
+    if keras.backend.backend() == "torch":
+        return True
+    import tensorflow as tf
+
+    return not tf.distribute.has_strategy()
+
+
+def _fit(
+    model: keras.Model,
+    rows: Rows,
+    held_out: Rows | None,
+    schedule: Schedule,
+    callbacks: list[keras.callbacks.Callback],
+) -> dict[str, list[float]]:
+    """``Model.fit``, for back ends, strategies and models that have a loop of their own."""
+
+    def stop_if_diverged(epoch: int, logs: dict[str, Any]) -> None:
+        check_loss(float(logs.get("loss", 0.0)), epoch + 1, _learning_rate(model))
+
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=stop_if_diverged)
+    weight = rows.weight if rows.weight is None else rows.weight / rows.weight.mean()
+    try:
+        model.fit(
+            rows.X,
+            rows.y,
+            sample_weight=weight,
+            batch_size=schedule.batch_size,
+            epochs=schedule.epochs,
+            initial_epoch=schedule.initial_epoch,
+            validation_data=None if held_out is None else tuple(part for part in held_out if part is not None),
+            validation_batch_size=schedule.validation_batch_size,
+            validation_freq=schedule.validation_freq,
+            shuffle=schedule.shuffle,
+            verbose=schedule.verbose,
+            callbacks=[*callbacks, watch],
+        )
+    finally:
+        history = dict(model.history.history)
+        _detach(model, callbacks)
+    return history
+
+
+def _pass(
+    model: keras.Model, step: Callable[[Any], Any], rows: Rows, size: int, per_batch: bool
+) -> Callable[..., dict[str, float]]:
+    """One pass over rows, as a function of their order; it returns the metrics."""
+    whole = None
+    if keras.backend.backend() == "torch":
+        one = _torch_step(model, step, rows)
+    elif model.run_eagerly:
+        one = _eager_step(step, rows)
+    else:
+        from ._epochs import batch_graph, epoch_graph
+
+        one = batch_graph(step, rows, model.jit_compile)
+        whole = None if per_batch else epoch_graph(one, len(rows.X), size)
+
+    def run(order: NDArray, begin: Callable[..., Any], end: Callable[..., Any]) -> dict[str, float]:
+        model.reset_metrics()
+        last = -(-len(order) // size) - 1
+        if whole is not None:
+            begin(0)
+            logs = whole(order)
+            end(last, logs)
+        else:
+            for k in range(last + 1):
+                begin(k)
+                logs = one(order[k * size : (k + 1) * size])
+                end(k, logs)
+                if model.stop_training:
+                    break
+        measured = model.get_metrics_result()
+        logs = measured if isinstance(logs, dict) and set(measured) == set(logs) else logs
+        return {name: float(value) for name, value in logs.items()}
+
+    return run
+
+
+def _eager_step(step: Callable[[Any], Any], rows: Rows) -> Callable[[NDArray], Any]:
+    return lambda index: step(_batch(rows, index))
+
+
+def _torch_step(model: keras.Model, step: Callable[[Any], Any], rows: Rows) -> Callable[[NDArray], Any]:
+    """Keras' functions around the steps switch gradients off for tests and compile where that is asked for."""
+    training = step.__name__ == "train_step"
+    model.make_train_function() if training else model.make_test_function()
+
+    def one(index: NDArray) -> Any:
+        function = model.train_function if training else model.test_function
+        model.train(training)
+        try:
+            return function([_batch(rows, index)])
+        finally:
+            model.eval()
+
+    return one
+
+
+def _batch(rows: Rows, index: NDArray) -> tuple[Any, ...]:
+    X, y, weight = rows.take(index)
+    weight = weight if weight is None else weight / weight.mean()
+    return tuple(keras.ops.convert_to_tensor(a) for a in (X, y, weight) if a is not None)
+
+
+def _watches_batches(callback: Any) -> bool:
+    names = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+    base = keras.callbacks.Callback
+    return any(getattr(type(callback), name) is not getattr(base, name) for name in names) or any(
+        name in vars(callback) for name in names
+    )
+
+
+def _due(epoch: int, frequency: Any) -> bool:
+    return (epoch + 1) % frequency == 0 if isinstance(frequency, int) else epoch + 1 in frequency
+
+
+def _learning_rate(model: keras.Model) -> float:
+    return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+
+
+def _detach(model: keras.Model, callbacks: list[Any]) -> None:
+    """Callbacks are parameters: they must not hold on to a model, which would be cloned and pickled with them."""
+    for callback in callbacks:
+        callback.set_model(None)
+    model.history = None
+    # graphs of a pass hold the training rows
+    model.train_function = model.test_function = None
