@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -271,16 +272,19 @@ def _subject(
         rows, origin = trace_columns(transform, X, names)
         back = None if background is None else np.asarray(transform(background), dtype=np.float64)
         rows = _readable(last, rows)
-        network = as_network(last, rows[:BACKGROUND_ROWS], y=y, output=output)
+        with _reading(rows):
+            network = as_network(last, rows[:BACKGROUND_ROWS], y=y, output=output)
         back = _background(last, rows, back, seed)
     else:
         rows = _readable(model, X)
-        network = as_network(model, rows[:BACKGROUND_ROWS], y=None if y is None else np.asarray(y), output=output)
+        with _reading(rows):
+            network = as_network(model, rows[:BACKGROUND_ROWS], y=None if y is None else np.asarray(y), output=output)
         width = int(np.prod(rows.shape[1:]))
         names = column_names(X, feature_names, model, width)
         origin = [np.array([j]) for j in range(width)]
         back = _background(model, rows, background, seed)
-    _check_readable(network, rows)
+    with _reading(rows):
+        network.predict(rows[:1])
     group_names, members = resolve_groups(groups, names)
     flat = [np.concatenate([origin[j] for j in g]).astype(np.intp) for g in members]
     return _Subject(network, rows, back, group_names, flat, strategy, seed)
@@ -300,10 +304,12 @@ def _readable(model: Any, X: Any) -> NDArray:
     return check_array(X, dtype="numeric", allow_nd=True, estimator=type(model).__name__)
 
 
-def _check_readable(network: Network, rows: NDArray) -> None:
+@contextmanager
+def _reading(rows: NDArray) -> Iterator[None]:
+    """Say which rows a framework could not read, in front of its own words."""
     try:
-        network.predict(rows[:1])
-    except Exception as exc:
+        yield
+    except (RuntimeError, IndexError, ArithmeticError) as exc:
         raise ValueError(f"The model cannot read rows of shape {rows.shape[1:]}: {exc}") from exc
 
 

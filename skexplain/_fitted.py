@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 
 from ._columns import column_names, dense
 from ._estimator import ExplainableMixin, spread_rows
-from ._explain import _check_readable, _readable, _seed, _truth, importances
+from ._explain import _readable, _reading, _seed, _truth, importances
 from ._head import Output
 from ._network import Network, chunks
 from ._wrap import as_network
@@ -72,9 +72,9 @@ class _Fitted(ExplainableMixin, BaseEstimator):
 
     def _outputs(self, X: Any) -> NDArray:
         rows = self._check_rows(X)
-        network = self._last_network()
-        _check_readable(network, rows)
-        return np.concatenate([network.predict(rows[block]) for block in chunks(len(rows))])
+        with _reading(rows):
+            network = self._last_network()
+            return np.concatenate([network.predict(rows[block]) for block in chunks(len(rows))])
 
     def _remember(self, X: Any, y: Any) -> None:
         """Keep rows for importances, and what `fit` would have learned of the columns."""
@@ -82,7 +82,8 @@ class _Fitted(ExplainableMixin, BaseEstimator):
         truth = None if y is None else _truth(y, len(rows))
         few = spread_rows(np.zeros(len(rows)) if truth is None else truth, 100, np.random.default_rng(0))
         self._seen = rows[few], truth
-        _check_readable(self._last_network(), rows)
+        with _reading(rows):
+            self._last_network()
         self._importance_seed = _seed(None, self.random_state)
         key = np.zeros(len(rows)) if truth is None else truth
         kept = spread_rows(key, self.importance_rows, np.random.default_rng(self._importance_seed))

@@ -75,7 +75,7 @@ class EstimatorContract:
     # 1. type survives
 
     def test_types_survive(self, blobs):
-        X, y = blobs
+        _, y = blobs
         assert is_classifier(self.classifier())
         assert is_regressor(self.regressor())
         assert isinstance(check_cv(3, y, classifier=is_classifier(self.classifier())), StratifiedKFold)
@@ -346,7 +346,7 @@ class EstimatorContract:
 
     # 13. loss sanity, weights
 
-    def test_nan_in_X(self, blobs):
+    def test_nan_in_columns(self, blobs):
         X, y = blobs
         X = X.copy()
         X[3, 1] = np.nan

@@ -132,7 +132,7 @@ def encode(y: NDArray, classes: NDArray) -> NDArray:
     index = order[np.clip(np.searchsorted(classes, y, sorter=order), 0, len(classes) - 1)]
     unknown = classes[index] != y
     if np.any(unknown):
-        raise ValueError(f"y contains {y[unknown][0]!r}, which is not one of the classes {classes.tolist()}.")
+        raise ValueError(f"y contains {y[unknown].tolist()[0]!r}, which is not one of the classes {classes.tolist()}.")
     return index
 
 

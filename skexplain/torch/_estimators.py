@@ -112,16 +112,17 @@ class NeuralNetClassifier(TorchEstimator, skorch.NeuralNetClassifier):
 
     def initialize_criterion(self) -> Any:
         """Build ``criterion_``, after a look at what the module returns."""
-        kwargs, data = self.get_params_for("criterion"), self._training
-        self.activation_, n_raw = self._observe(data)
+        kwargs, rows = self.get_params_for("criterion"), self._first_batch
+        self.activation_, n_raw = (None, None) if rows is None else self._observe(rows)
         criterion = self.criterion
         if isinstance(criterion, str) and criterion == "auto":
             criterion = auto_criterion(self.activation_ or "linear", n_raw)
         self.criterion_ = self.initialized_instance(criterion, kwargs)
-        if self.activation_ is None:
+        if self.activation_ is not None:
+            n_classes = len(self.classes_) if self._training is not None else None
+            check_classifier_head(self.criterion_, self.activation_, n_raw, n_classes)
+        elif rows is not None:
             self.activation_ = assumed_activation(self.criterion_)
-        else:
-            check_classifier_head(self.criterion_, self.activation_, n_raw, len(self.classes_))
         return self
 
     def predict(self, X: Any) -> NDArray:
@@ -208,7 +209,7 @@ class NeuralNetRegressor(TorchEstimator, skorch.NeuralNetRegressor):
         """Build ``criterion_``, after a look at how many numbers the module returns."""
         self.criterion_ = self.initialized_instance(self.criterion, self.get_params_for("criterion"))
         if self._training is not None:
-            n_raw = self._observe(self._training)[1]
+            n_raw = self._observe(self._first_batch)[1]
             if n_raw not in (None, self.n_outputs_):
                 raise ValueError(
                     f"The module returns {n_raw} numbers a row, but y has {self.n_outputs_}. Let the module take its "

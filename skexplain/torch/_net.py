@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNet
 from skorch.callbacks import EarlyStopping
-from skorch.dataset import Dataset
+from skorch.dataset import Dataset, unpack_data
 from skorch.utils import is_dataset, noop
 from torch import nn
 from torch.utils.data import DataLoader, Subset
@@ -25,7 +25,7 @@ from .. import _defaults
 from .._data import TrainingData, check_loss, held_out
 from .._estimator import ExplainableMixin
 from .._head import Output
-from ._criterion import row_losses, unreduced, weighted_mean
+from ._criterion import assumed_activation, row_losses, unreduced, weighted_mean
 from ._loader import ArrayDataset, TensorBatches, in_memory
 from ._module import MLP
 from ._network import TorchNetwork, first_output, last_activation, torch_network
@@ -46,6 +46,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
     initialized_ = False
     virtual_params_: dict = {}  # noqa: RUF012  replaced, never changed, by `initialize`
     _training: TrainingData | None = None
+    _first_batch: Any = None
 
     def __init__(self, module: Any = None, **params: Any) -> None:
         # not setattr: skorch would take a module instance for a fitted component
@@ -81,7 +82,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         seed = None
         if self.random_state is not None:
             seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        vars(self)["_training"], vars(self)["_split_seed"] = data, seed
+        vars(self).update(_training=data, _split_seed=seed, _first_batch=self._some_rows(X if plain else data.X))
         try:
             with seeded(seed):
                 if fresh:
@@ -90,7 +91,8 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
                 X, y = (X, y) if data is None else (data.X, data.y)
                 NeuralNet.partial_fit(self, X, y, _routing_method="fit" if fresh else "partial_fit", **fit_params)
         finally:
-            del vars(self)["_training"], vars(self)["_split_seed"]
+            for name in ("_training", "_split_seed", "_first_batch"):
+                del vars(self)[name]
         self.n_iter_ = len(self.history)
         if data is not None:
             self._probe_rows = typical_rows(data.X)
@@ -246,6 +248,8 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         """First output of the module for every row."""
         check_is_fitted(self)
         rows = X if _is_skorch_data(X) or self._training is not None else self._check_rows(X)
+        if getattr(self, "activation_", "") is None:  # built without data, its weights were loaded
+            self.activation_ = self._observe(self._some_rows(rows))[0] or assumed_activation(self.criterion_)
         return torch.cat([first_output(out) for out in self.forward_iter(rows)])
 
     def _network(self, output: Output = "margin") -> TorchNetwork:
@@ -258,18 +262,22 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         classes = getattr(self, "classes_", None)
         return torch_network(self.module_, self._probe_rows, classes=classes, regression=classes is None, output=output)
 
-    def _observe(self, data: TrainingData | None) -> tuple[str | None, int | None]:
-        """Last activation of ``module_`` and its number of outputs, from a few rows; None where it cannot be run."""
-        if data is None:
-            return None, None
+    def _some_rows(self, X: Any) -> Any:
+        """What `infer` takes for the first rows of X."""
+        if isinstance(X, np.ndarray):
+            return as_tensor(X[:8])
+        # one worker, unshuffled: other rows than the first are none of its business
+        return unpack_data(next(iter(DataLoader(self.get_dataset(X), batch_size=8))))[0]
+
+    def _observe(self, rows: Any) -> tuple[str | None, int | None]:
+        """Last activation of ``module_`` and its number of outputs, from some rows; None where it cannot be run."""
         module = getattr(self.module_, "_orig_mod", self.module_)
-        rows = as_tensor(data.X[:8]).to(self.device)
         with untouched(module), torch.no_grad():
             try:
-                out = first_output(module(rows))
+                out = first_output(self.infer(rows))
             except TypeError:  # forward wants more than X: fit_params
                 return None, None
-            return last_activation(module, rows)[0], 1 if out.ndim == 1 else int(out[0].numel())
+            return last_activation(self.infer, rows)[0], 1 if out.ndim == 1 else int(out[0].numel())
 
     def _check_rows(self, X: Any) -> NDArray:
         return validate_data(self, X, dtype=self.dtype, reset=False, allow_nd=self.module is not None)

@@ -167,7 +167,7 @@ class TorchNetwork(Network):
     ) -> NDArray:
         """With a linear first layer the path is straight in its outputs too: its weights are applied once."""
         if self._first is None or len(nodes) == 1:
-            return super().mean_gradient(start, stop, nodes, weights, target)
+            return self._mean_gradient_in_batches(start, stop, nodes, weights, target)
         first, total = self._first, np.empty(stop.shape)
         per_row = nodes.ndim == 2
         w = self._tensor(weights)
@@ -181,6 +181,18 @@ class TorchNetwork(Network):
                 g = self._slope(first_output(first.rest(z)), z, t).view(len(nodes), len(z1), -1)
                 mean = torch.einsum("kni,k->ni", g, w) @ first.weight.T
                 total[block] = mean.double().cpu().numpy().reshape(total[block].shape)
+        return total
+
+    def _mean_gradient_in_batches(
+        self, start: NDArray, stop: NDArray, nodes: NDArray, weights: NDArray, target: NDArray
+    ) -> NDArray:
+        """The plain sum, several nodes at once when the rows are few."""
+        total = np.zeros(stop.shape)
+        for block in chunks(len(nodes), PATH_ROWS // max(1, len(stop))):
+            a = nodes[block].reshape(block.stop - block.start, -1, *[1] * (stop.ndim - 1))
+            points = start + a * (stop - start)
+            g = self.gradient(points.reshape(-1, *stop.shape[1:]), np.tile(target, len(a)))
+            total += np.tensordot(weights[block], g.reshape(points.shape), axes=1)
         return total
 
     def predict_replaced(

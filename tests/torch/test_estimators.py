@@ -1,0 +1,185 @@
+"""What only the torch estimators have: modules, devices of skorch, notebooks."""
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import skorch
+import torch
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine, make_friedman1
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.model_selection import cross_val_score
+from torch import nn
+
+from skexplain.torch import MLP, NeuralNetClassifier, NeuralNetRegressor
+from tests.torch.nets import CodeNet
+
+
+class BatchNormFirst(nn.Sequential):
+    def __init__(self, input_dim, n_classes=7, width=8):
+        super().__init__(nn.BatchNorm1d(input_dim), nn.Linear(input_dim, width), nn.ReLU(), nn.Linear(width, n_classes))
+
+
+class ConvolutionFirst(nn.Module):
+    def __init__(self, n_outputs):
+        super().__init__()
+        self.conv, self.out = nn.Conv1d(1, 4, 2), nn.LazyLinear(n_outputs)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.conv(x[:, None])).flatten(1))
+
+
+def build(n_features, n_outputs, hidden=5):
+    return nn.Sequential(nn.Linear(n_features, hidden), nn.Tanh(), nn.Linear(hidden, n_outputs))
+
+
+QUICK = {"max_epochs": 20, "lr": 0.02, "optimizer": torch.optim.Adam, "random_state": 0}
+
+
+@pytest.mark.parametrize("module", [BatchNormFirst, ConvolutionFirst, build, MLP, None])
+def test_widths_come_from_the_data(blobs, module):
+    X, y = blobs
+    clf = NeuralNetClassifier(module, **QUICK).fit(X, y)
+    assert clf.score(X, y) > 0.6
+    assert len(clf.feature_importances_) == 4
+    assert clf.set_params(attribution="permutation").fit(X[:, :3], y).feature_importances_.shape == (3,)
+
+
+def test_set_parameters_win_over_the_data(blobs):
+    with pytest.raises(ValueError, match="has 9 outputs"):
+        NeuralNetClassifier(BatchNormFirst, module__n_classes=9).fit(*blobs)
+    clf = NeuralNetClassifier(BatchNormFirst, module__width=3, **QUICK).fit(*blobs)
+    assert clf.module_[1].out_features == 3
+
+
+def test_category_codes(blobs):
+    X, _ = blobs
+    X = X[:, :3].copy()
+    X[:, 0] = np.random.default_rng(0).integers(4, size=len(X))
+    y = (X[:, 0] % 3).astype(int)
+    clf = NeuralNetClassifier(CodeNet, attribution="permutation", **QUICK | {"max_epochs": 60}).fit(X, y)
+    assert clf.score(X, y) == 1
+    assert len(clf.feature_importances_) == 3
+    assert clf.feature_importances_.argmax() == 0
+    clf = NeuralNetClassifier(CodeNet, **QUICK).fit(X, y)
+    with pytest.raises(RuntimeError, match="permutation"):
+        _ = clf.feature_importances_
+
+
+def test_module_instance_is_copied_and_drawn_anew(blobs):
+    """Three folds with a learning rate of nothing and a trained module must score at chance."""
+    X, y = blobs
+    trained = NeuralNetClassifier(build, **QUICK | {"max_epochs": 100}).fit(X, y).module_
+    before = {k: v.clone() for k, v in trained.state_dict().items()}
+    scores = cross_val_score(NeuralNetClassifier(trained, lr=1e-9, max_epochs=1, random_state=1), X, y, cv=3)
+    assert scores.mean() < 0.6
+    assert all(torch.equal(v, before[k]) for k, v in trained.state_dict().items())
+    kept = NeuralNetClassifier(trained, warm_start=True, lr=1e-9, max_epochs=1, random_state=1).fit(X, y)
+    assert kept.score(X, y) > 0.9
+    assert kept.module_ is not trained
+
+
+def test_module_instance_without_reset_is_refused(blobs):
+    class Raw(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.zeros(4, 3))
+
+        def forward(self, x):
+            return x @ self.w
+
+    with pytest.raises(ValueError, match="Raw has weights but no `reset_parameters`"):
+        NeuralNetClassifier(Raw()).fit(*blobs)
+
+
+def test_partial_fit_goes_on(blobs):
+    X, y = blobs
+    clf = NeuralNetClassifier(max_epochs=3, random_state=0)
+    losses = [clf.partial_fit(X, y, classes=[0, 1, 2]).history[-1, "train_loss"] for _ in range(4)]
+    assert losses == sorted(losses, reverse=True)
+    assert len(clf.history) == 12
+    with pytest.raises(ValueError, match="label 3, which is not among the classes"):
+        clf.partial_fit(X, y + 1)
+
+
+def test_warm_start_goes_on(blobs):
+    X, y = blobs
+    clf = NeuralNetClassifier(max_epochs=3, random_state=0, warm_start=True).fit(X, y)
+    first = clf.history[-1, "train_loss"]
+    assert clf.fit(X, y).history[-1, "train_loss"] < first
+
+
+def test_unexpected_argument_is_named(blobs):
+    with pytest.raises(ValueError, match=r"unexpected argument.*modul_hidden"):
+        NeuralNetClassifier(modul_hidden=3).fit(*blobs)
+
+
+def test_early_stopping_keeps_the_best_weights():
+    X, y = load_breast_cancer(return_X_y=True)
+    clf = NeuralNetClassifier(random_state=0).fit(X, y)
+    losses = clf.history[:, "valid_loss"]
+    assert len(losses) < 200
+    best = int(np.argmin(losses))
+    assert len(losses) - 1 - best == 15
+    # the weights are those of the best epoch: trained that long and no longer, the same predictions
+    again = NeuralNetClassifier(random_state=0, max_epochs=best + 1).fit(X, y)
+    np.testing.assert_array_equal(again.predict_proba(X), clf.predict_proba(X))
+
+
+DATA = {
+    "breast_cancer": load_breast_cancer,
+    "wine": load_wine,
+    "digits": load_digits,
+    "diabetes": load_diabetes,
+    "friedman1": lambda return_X_y: make_friedman1(500, noise=1.0, random_state=0),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DATA)
+def test_defaults_are_as_good_as_a_forest(name):
+    X, y = DATA[name](return_X_y=True)
+    regression = name in ("diabetes", "friedman1")
+    ours, forest = (
+        (NeuralNetRegressor, RandomForestRegressor) if regression else (NeuralNetClassifier, RandomForestClassifier)
+    )
+    score = cross_val_score(ours(random_state=0), X, y, error_score="raise").mean()
+    reference = cross_val_score(forest(random_state=0), X, y).mean()
+    assert score >= reference - (0 if regression else 0.02)
+
+
+def test_module_from_main_with_two_jobs(tmp_path):
+    """A module defined in a script or notebook must travel to workers, fitted too."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent("""
+        import numpy as np, torch
+        from sklearn.inspection import permutation_importance
+        from sklearn.model_selection import GridSearchCV
+        from skexplain.torch import NeuralNetClassifier
+
+        class Mine(torch.nn.Sequential):
+            def __init__(self, n_features, n_outputs, width=4):
+                super().__init__(torch.nn.Linear(n_features, width), torch.nn.ReLU(), torch.nn.Linear(width, n_outputs))
+
+        if __name__ == "__main__":
+            rng = np.random.default_rng(0)
+            X = rng.normal(size=(60, 3)); y = (X[:, 0] > 0).astype(int)
+            net = NeuralNetClassifier(Mine, random_state=0, max_epochs=30, lr=0.1).fit(X, y)
+            search = GridSearchCV(net, {"module__width": [2, 6]}, cv=2, n_jobs=2, error_score="raise").fit(X, y)
+            alone = search.best_estimator_.__class__(**search.best_estimator_.get_params(deep=False)).fit(X, y)
+            np.testing.assert_array_equal(alone.feature_importances_, search.best_estimator_.feature_importances_)
+            print(permutation_importance(net, X, y, n_jobs=2, random_state=0).importances_mean.argmax())
+        """)
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0"]
+
+
+def test_is_a_skorch_net():
+    assert issubclass(NeuralNetClassifier, skorch.NeuralNetClassifier)
+    assert issubclass(NeuralNetRegressor, skorch.NeuralNetRegressor)
+    assert not hasattr(NeuralNetRegressor(), "predict_proba")
