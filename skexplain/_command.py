@@ -121,9 +121,8 @@ def _estimators(models: str | None, table: Table) -> tuple[dict[str, Any], list[
     names = MODELS if models is None else list(dict.fromkeys(m.strip() for m in models.split(",") if m.strip()))
     unknown = [m for m in names if m not in MODELS]
     if unknown or not names:
-        raise ValueError(
-            f"--models={models!r} contains {unknown[0] if unknown else 'nothing'!r}; choose from {', '.join(MODELS)}."
-        )
+        what = f"contains {unknown[0]!r}" if unknown else "names no model"
+        raise ValueError(f"--models={models!r} {what}; choose from {', '.join(MODELS)}.")
     result, notes = {}, []
     for name in names:
         try:

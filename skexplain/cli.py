@@ -9,8 +9,10 @@ import sys
 
 def main() -> None:
     """Run the command line; bad input is one sentence and exit code 2."""
-    # TensorFlow reads it when it is first imported, which happens when a Keras model is built
+    # TensorFlow reads these when it is first imported, which happens when a Keras model is built; it announces
+    # its oneDNN kernels whatever the log level
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
         for package in ("pandas", "rich", "typer"):
             importlib.import_module(package)

@@ -87,15 +87,16 @@ def labels(names: Sequence[str]) -> list[str]:
     ['temperatur… day 1 of the week, …', 'temperatur… day 2 of the week, …']
     """
     short = [label(n) for n in names]
-    return [
-        _around_difference(n, [m for m in names if label(m) == s and m != n]) if short.count(s) > 1 else s
-        for n, s in zip(names, short, strict=True)
-    ]
+    result = []
+    for name, text in zip(names, short, strict=True):
+        others = [n for n, t in zip(names, short, strict=True) if t == text and n != name]
+        result.append(_around_difference(name, others) if others else text)
+    return result
 
 
 def _around_difference(name: str, others: Sequence[str]) -> str:
     """Beginning of a name, and the part in which it differs from the most similar of the others."""
-    start = max((_shared(name, other) for other in others), default=0)
+    start = max(_shared(name, other) for other in others)
     head, window = LONGEST // 3, 2 * LONGEST // 3
     tail = name[start - 5 : start - 5 + window]
     return label(f"{name[:head]}…{tail}" + "…" * (start - 5 + window < len(name)), LONGEST + 2)

@@ -49,9 +49,9 @@ def comparison(result: Comparison, *, ax: Any = None, path: Any = None, max_disp
         axes: Sequence[Any] = figure.subplots(1, 2, sharey=True)
     else:
         axes = list(ax) if isinstance(ax, Sequence | np.ndarray) else [ax]
-        figure = axes[0].figure
-        if len(axes) > 2:
+        if len(axes) not in (1, 2):
             raise ValueError(f"ax has {len(axes)} Axes; pass one or two.")
+        figure = axes[0].figure
     handles = []
     for panel, kind in zip(axes, TITLES, strict=False):
         handles = _panel(panel, result, kind, shown)
