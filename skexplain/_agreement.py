@@ -74,13 +74,10 @@ def correlate(kind: str, models: Sequence[str], values: NDArray, test_ratio: flo
         if np.isnan(mean[[a, b]]).any():
             continue
         best = _tau_rho(mean[a], mean[b])
+        low, high = np.full((2, 2), np.nan)
         if J > 1 and np.isfinite(best).all():
             resampled = [mean[[a, b]] + widen * (w / J @ (values[[a, b]] - mean[[a, b], None])) for w in counts]
-            draws = np.repeat([_tau_rho(*pair) for pair in resampled], times, axis=0)
-            low, high = np.nanquantile(np.vstack([draws, best]), [0.025, 0.975], axis=0)
-        else:
-            low = high = np.full(2, np.nan)
-        low, high = np.minimum(low, best), np.maximum(high, best)
+            low, high = _interval(np.array(best), np.array([_tau_rho(*p) for p in resampled]), times, J, d)
         top = [set(np.argsort(-mean[m], kind="stable")[:k]) for m in (a, b)]
         result.append(
             RankCorrelation(
@@ -96,6 +93,24 @@ def correlate(kind: str, models: Sequence[str], values: NDArray, test_ratio: flo
             )
         )
     return result
+
+
+def _interval(best: NDArray, draws: NDArray, times: NDArray, J: int, d: int) -> tuple[NDArray, NDArray]:
+    """Intervals around Spearman's and Kendall's ``best`` from resampled ``draws`` (n, 2).
+
+    Not percentiles: resampling adds noise, noise lowers a correlation, and so the percentiles lie too low. The draws
+    give the spread on Fisher's scale only.
+    """
+    kept = np.isfinite(draws).all(axis=1)
+    draws, times = draws[kept], times[kept]
+    # on Fisher's scale 1 is infinite: half a step below it, where a step exchanges two neighbours in rank
+    most = 1 - np.array([6 / max(d**3 - d, 7), 2 / max(d * d - d, 3)])
+    z, centre = np.arctanh(np.clip(draws, -most, most)), np.arctanh(np.clip(best, -most, most))
+    spread = np.sqrt(np.average((z - np.average(z, axis=0, weights=times)) ** 2, axis=0, weights=times))
+    half = stats.t.ppf(0.975, J - 1) * spread
+    low, high = np.tanh(centre - half), np.tanh(centre + half)
+    steady = spread < 1e-12
+    return np.where(steady, best, np.minimum(best, low)), np.where(steady, best, np.maximum(best, high))
 
 
 def _tau_rho(a: NDArray, b: NDArray) -> tuple[float, float]:

@@ -208,10 +208,11 @@ def compare(
     same question on the held-out rows, in units of the score.
 
     Standard errors and the intervals of scores use the correction of Nadeau and Bengio, ``s² (1/J + n_test/n_train)``
-    for J folds, because the folds' training sets overlap. The intervals of rank correlations are percentiles over
-    1000 bootstrap samples of the folds, the same for both models, whose deviations from the mean are widened to that
-    same variance; an interval always contains its estimate. They say how far another training set would change the
-    agreement on *these* columns.
+    for J folds, because the folds' training sets overlap. The intervals of rank correlations come from 1000 bootstrap
+    samples of the folds, the same for both models, whose deviations from the mean are widened to that same variance:
+    the estimate plus and minus Student's t times their spread, on Fisher's scale. They say how far another training set
+    would move the agreement on *these* columns. Importances that are mostly noise agree less than the models
+    do, whatever the interval; more folds and repeats lift the correlation towards the truth.
 
     References
     ----------
