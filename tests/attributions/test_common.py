@@ -1,0 +1,156 @@
+"""Laws that hold for every registered strategy, on networks small enough to know the answer."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from skexplain._head import Head
+from skexplain._network import DenseNetwork
+from skexplain.attributions import ATTRIBUTIONS, Attributed, get_attribution
+
+RNG = np.random.default_rng(0)
+D = 5
+X, B = RNG.normal(size=(60, D)), RNG.normal(size=(40, D))
+X[:, 4] = B[:, 4] = 1.7  # constant
+X[:, 3], B[:, 3] = X[:, 1], B[:, 1]  # a copy
+TARGET = np.zeros(len(X), int)
+ALONE = [np.array([j]) for j in range(D)]
+
+
+def smooth(seed=0, scale=1.0):
+    """A two-layer tanh regressor; column 2 is not used, columns 1 and 3 alike."""
+    rng = np.random.default_rng(seed)
+    W = rng.normal(size=(D, 8)) / 2
+    W[2] = 0
+    W[3] = W[1]
+    V = rng.normal(size=(8, 1)) * scale
+    return DenseNetwork([W, V], [rng.normal(size=8), np.array([3.0]) * scale], "tanh", Head("linear", 1))
+
+
+def linear():
+    w = np.array([[2.0], [-1.0], [0.0], [0.5], [4.0]])
+    return DenseNetwork([w], [np.array([1.0])], "identity", Head("linear", 1)), w[:, 0]
+
+
+def values(name, net, X=X, B=B, seed=0, groups=ALONE):
+    """Global importances by a strategy, straight from its method."""
+    strategy, rng = get_attribution(name), np.random.default_rng(seed)
+    if not strategy.local:
+        y = net.predict(X)[:, 0]
+        return strategy.importances(net, X, y, groups, rng)[0]
+    return np.abs(local(name, net, X, B, seed)).mean(axis=0)
+
+
+def local(name, net, X=X, B=B, seed=0):
+    result = get_attribution(name).attribute(net, X, B, np.zeros(len(X), int), np.random.default_rng(seed))
+    return result.values if isinstance(result, Attributed) else result
+
+
+every = pytest.mark.parametrize("name", sorted(ATTRIBUTIONS))
+every_local = pytest.mark.parametrize("name", sorted(n for n, a in ATTRIBUTIONS.items() if a.local))
+every_complete = pytest.mark.parametrize("name", sorted(n for n, a in ATTRIBUTIONS.items() if a.complete))
+
+
+@every
+def test_dummy_and_constant_columns_get_nothing(name):
+    got = values(name, smooth())
+    assert got[2] == 0
+    assert got[4] == pytest.approx(0, abs=1e-12)
+    assert (got[[0, 1, 3]] > 0).all()
+
+
+@every_local
+def test_equal_columns_get_the_same(name):
+    got = local(name, smooth())
+    np.testing.assert_allclose(got[:, 1], got[:, 3], rtol=1e-9)
+
+
+@every_local
+def test_linear_closed_form(name):
+    net, w = linear()
+    np.testing.assert_allclose(
+        values(name, net, B=X), np.abs(w) * np.abs(X - X.mean(axis=0)).mean(axis=0), rtol=0.02, atol=1e-12
+    )
+
+
+@every_complete
+@pytest.mark.parametrize("net", [smooth(), linear()[0]], ids=["smooth", "linear"])
+def test_completeness(name, net):
+    base = net.predict(get_attribution(name).reference(B)).mean()
+    delta = net.predict(X)[:, 0] - base
+    np.testing.assert_allclose(local(name, net).sum(axis=1), delta, atol=1e-3 * delta.std())
+
+
+@every_local
+def test_row_does_not_depend_on_its_batch(name):
+    order = RNG.permutation(len(X))
+    whole = local(name, smooth())
+    np.testing.assert_allclose(local(name, smooth(), X[order]), whole[order], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(local(name, smooth(), X[5:6]), whole[5:6], rtol=1e-9, atol=1e-12)
+
+
+@every
+@pytest.mark.parametrize("factor", [0.01, 1000])
+def test_scaling_the_output_scales_the_values(name, factor):
+    power = 1 if get_attribution(name).local else 2  # squared error
+    np.testing.assert_allclose(
+        values(name, smooth(scale=factor)), factor**power * values(name, smooth()), rtol=1e-6, atol=1e-12
+    )
+
+
+@every
+def test_seeded(name):
+    np.testing.assert_array_equal(values(name, smooth()), values(name, smooth()))
+    changed = not np.array_equal(values(name, smooth()), values(name, smooth(), seed=1))
+    assert changed == get_attribution(name).stochastic
+
+
+@every
+def test_input_is_untouched(name):
+    rows, background = X.copy(), B.copy()
+    rows.flags.writeable = background.flags.writeable = False
+    values(name, smooth(), rows, background)
+
+
+@every
+def test_global_generator_is_untouched(name):
+    before = np.random.get_state()[1].copy()
+    values(name, smooth())
+    assert (np.random.get_state()[1] == before).all()
+
+
+@every
+def test_stateless_and_cloneable(name):
+    strategy = get_attribution(name)
+    before = dict(vars(strategy))
+    values(name, smooth())
+    assert vars(strategy) == before
+    assert clone(strategy).get_params() == strategy.get_params()
+
+
+@every_local
+def test_one_background_row_and_one_row(name):
+    assert np.isfinite(local(name, smooth(), X[:1], B[:1])).all()
+
+
+@every_local
+def test_rows_of_several_dimensions(name):
+    class Picture(DenseNetwork):
+        def raw(self, X):
+            return super().raw(X.reshape(len(X), -1))
+
+        def gradient(self, X, target):
+            return super().gradient(X.reshape(len(X), -1), target).reshape(X.shape)
+
+    net = smooth()
+    picture = Picture(net.weights, net.biases, "tanh", net.head)
+    flat = local(name, net)
+    shaped = local(name, picture, X.reshape(-1, 1, D), B.reshape(-1, 1, D))
+    np.testing.assert_allclose(shaped.reshape(flat.shape), flat, rtol=1e-9, atol=1e-12)
+
+
+@every
+def test_docstring_says_what_it_is(name):
+    text = ATTRIBUTIONS[name].__doc__
+    for section in ("Parameters", "Notes", "References", "Examples", "Cost:"):
+        assert section in text

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from skexplain import CompletenessError
+from skexplain._head import Head
+from skexplain._network import Network
+from skexplain.attributions import IntegratedGradients
+from skexplain.attributions._completeness import gauss_legendre
+
+X, B = np.array([[2.0, 3.0], [1.0, -1.0]]), np.array([[0.0, 1.0], [2.0, 1.0]])
+TARGET = np.zeros(2, int)
+
+
+class Formula(Network):
+    head = Head("linear", 1)
+
+    def __init__(self, f, slope):
+        self.f, self.slope = f, slope
+
+    def raw(self, X):
+        return self.f(X)[:, None]
+
+    def gradient(self, X, target):
+        return self.slope(X)
+
+
+SQUARES = Formula(lambda X: (X**2).sum(axis=1), lambda X: 2 * X)
+
+
+def attribute(net, **params):
+    return IntegratedGradients(**params).attribute(net, X, B, TARGET, None)
+
+
+@pytest.mark.parametrize(("baseline", "b"), [("mean", [1.0, 1.0]), ("zero", [0.0, 0.0]), ([4.0, -2.0], [4.0, -2.0])])
+def test_closed_form_of_squares(baseline, b):
+    np.testing.assert_allclose(attribute(SQUARES, baseline=baseline).values, X**2 - np.square(b), atol=1e-12)
+
+
+def test_one_step_is_the_midpoint():
+    net = Formula(lambda X: X[:, 0], lambda X: np.c_[np.ones(len(X)), np.zeros(len(X))])
+    np.testing.assert_allclose(attribute(net, n_steps=1, baseline="zero").values, np.c_[X[:, 0], [0, 0]])
+
+
+def test_steps_are_refined_until_it_adds_up():
+    net = Formula(lambda X: np.maximum(X[:, 0] - 0.777, 0), lambda X: np.c_[(X[:, 0] > 0.777) * 1.0, np.zeros(len(X))])
+    got = attribute(net, n_steps=2, baseline="zero")
+    np.testing.assert_allclose(got.values[:, 0], [2 - 0.777, 1 - 0.777], atol=1e-3)
+    assert got.gap < 1e-3
+
+
+def test_cut_gradient_is_refused():
+    net = Formula(lambda X: X[:, 0] + np.floor(X[:, 1]), lambda X: np.c_[np.ones(len(X)), np.zeros(len(X))])
+    with pytest.raises(CompletenessError, match=r"miss f\(x\) - f\(reference\) by up to"):
+        attribute(net)
+
+
+def test_infinite_gradient_is_refused():
+    net = Formula(lambda X: np.sqrt(np.abs(X[:, 0])), lambda X: np.full(X.shape, np.nan))
+    with pytest.raises(CompletenessError, match="gradient is not finite"):
+        attribute(net)
+
+
+def test_constant_network():
+    assert not attribute(Formula(lambda X: np.ones(len(X)), np.zeros_like)).values.any()
+
+
+@pytest.mark.parametrize("n", [1, 7, 128, 300, 4096])
+def test_quadrature_is_a_rule_on_the_unit_interval(n):
+    nodes, weights = gauss_legendre(n)
+    assert weights.sum() == pytest.approx(1)
+    assert (weights @ nodes) == pytest.approx(0.5)
+    assert 0 < nodes.min() <= nodes.max() < 1
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"n_steps": 0}, "n_steps == 0, must be >= 1"),
+        ({"baseline": "median"}, r"Unknown baseline 'median'; valid names are \['mean', 'zero'\]"),
+        ({"baseline": [1, 2, 3]}, r"baseline has shape \(3,\)"),
+        ({"baseline": [np.nan, 0]}, "must be finite"),
+    ],
+)
+def test_bad_parameters(params, message):
+    with pytest.raises(ValueError, match=message):
+        attribute(SQUARES, **params)

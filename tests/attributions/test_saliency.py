@@ -1,0 +1,17 @@
+import numpy as np
+
+from skexplain._head import Head
+from skexplain._network import DenseNetwork
+from skexplain.attributions import Saliency
+
+
+def test_scaled_and_bare():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20, 3)) * [1, 10, 0]
+    w = np.array([[2.0], [-1], [5]])
+    net = DenseNetwork([w], [np.zeros(1)], "identity", Head("linear", 1))
+    target = np.zeros(20, int)
+    bare = Saliency(scaled=False).attribute(net, X, X, target, rng)
+    np.testing.assert_allclose(bare.values, np.tile([2, 1, 5], (20, 1)))
+    scaled = Saliency().attribute(net, X, X, target, rng)
+    np.testing.assert_allclose(scaled.values, bare.values * np.abs(X - X.mean(axis=0)).mean(axis=0))
