@@ -21,9 +21,9 @@ from .._head import Output
 from .._network import Network, chunks
 from ._default import mlp, standardise
 from ._globals import computing_in, seeded
-from ._losses import default_loss, from_logits, loss_name, only_loss
+from ._losses import default_loss, loss_name, only_loss
 from ._model import Architecture, Packed, Recipe, renewed
-from ._network import ending_of, keras_network, predict_once
+from ._network import ending_of, hidden_sigmoid, keras_network, predict_once
 from ._routing import ROUTES, accepted, callback_list, compile_arguments, routed, takes
 from ._training import Rows, Schedule, train
 
@@ -114,7 +114,7 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
             history = train(self.model_, rows, watched, schedule, [*callbacks, *stopping])
         before = self.history_ if keep_history and go_on else {}
         self.history_: dict[str, list[float]] = {k: before.get(k, []) + v for k, v in history.items()}
-        self.n_iter_ = len(history["loss"])
+        self.n_iter_ = len(self.history_["loss"])
         self._probe = _typical_rows(data.X)
         self._networks: dict[str, Network] = {}
         self._keep(data.X, self._labels(data.y))
@@ -165,7 +165,7 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
             ):
                 self._routed = sorted({*getattr(self, "_routed", []), name})
                 setattr(self, name, params.pop(name))
-        return super().set_params(**params)
+        return super().set_params(**params)  # type: ignore[attr-defined]
 
     def __sklearn_clone__(self) -> Any:
         """A model is never trained itself, so that clones may share it; copying it could lose custom layers."""
@@ -273,18 +273,13 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
             self._recipe.compile(model)
         elif self.loss is not None and loss_name(self.loss) != loss_name(only_loss(model)):
             raise ValueError(
-                f"loss={self.loss!r}, but the model comes compiled with {loss_name(only_loss(model))!r}. Compile it with "
-                "that loss, or leave one of the two out."
+                f"loss={self.loss!r}, but the model comes compiled with {loss_name(only_loss(model))!r}. Compile it "
+                "with that loss, or leave one of the two out."
             )
         loss = only_loss(model)
         if loss is None:
             raise ValueError("The model comes compiled without a loss; compile it with one, or pass loss=.")
-        if (
-            activation == "linear"
-            and loss_name(loss) in _UNITS
-            and not from_logits(loss)
-            and _in_unit_interval(outputs)
-        ):
+        if activation == "linear" and hidden_sigmoid(model, outputs):
             activation = "sigmoid"
         self._check_ending(loss, activation, self._units)
         standardise(model, data.X, None if is_classifier(self) else data.y, data.weight)
@@ -350,13 +345,6 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
                 setattr(self, name, state[name].unpack())
         if "model_" in state:
             self._networks = {}
-
-
-_UNITS = ("binary_crossentropy", "binary_focal_crossentropy")
-
-
-def _in_unit_interval(p: NDArray) -> bool:
-    return bool(np.all((p >= 0) & (p <= 1)))
 
 
 def _typical_rows(X: NDArray) -> NDArray:

@@ -22,7 +22,7 @@ def batch_graph(step: Callable[[Any], Any], rows: Rows, jit_compile: Any) -> Cal
     # as in Keras' own loop, the model's Python runs as it is written
     @tf.function(autograph=False, input_signature=[INDEX], jit_compile=jit_compile or None)
     def one(index: tf.Tensor) -> Any:
-        batch = (tf.gather(X, index), tf.gather(y, index))
+        batch: tuple[tf.Tensor, ...] = (tf.gather(X, index), tf.gather(y, index))
         if weight is not None:
             w = tf.gather(weight, index)
             batch += (w / tf.reduce_mean(w),)

@@ -123,8 +123,8 @@ def check_classifier(loss: Any, activation: str, units: int, n_classes: int) -> 
 
 def _no_probability(name: str, wanted: str, loss_class: str) -> str:
     return (
-        f"loss {name!r} needs probabilities, but the model does not end in a {wanted}. Add activation={wanted!r} to the "
-        f"last layer, or use loss=keras.losses.{loss_class}(from_logits=True)."
+        f"loss {name!r} needs probabilities, but the model does not end in a {wanted}. Add activation={wanted!r} to "
+        f"the last layer, or use loss=keras.losses.{loss_class}(from_logits=True)."
     )
 
 

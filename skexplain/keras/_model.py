@@ -59,8 +59,8 @@ class Architecture:
             config = model.get_config()
         except NotImplementedError as exc:
             raise TypeError(
-                f"A model of class {type(model).__name__} cannot be copied, because it has no get_config. Add get_config, "
-                "or pass a function that builds the model instead of the model."
+                f"A model of class {type(model).__name__} cannot be copied, because it has no get_config. Add "
+                "get_config, or pass a function that builds the model instead of the model."
             ) from exc
         compiled = None
         if model.compiled:
@@ -72,7 +72,7 @@ class Architecture:
 
     def build(self) -> keras.Model:
         """A new model with new weights."""
-        kind = keras.Model if self.kind.__name__ == "Functional" else self.kind
+        kind: Any = keras.Model if self.kind.__name__ == "Functional" else self.kind
         model = kind.from_config(self.config, **_custom_argument(kind, self.custom))
         if not model.built and self.input_shape is not None:
             model.build(self.input_shape)
@@ -81,8 +81,8 @@ class Architecture:
         return model
 
 
-def _custom_argument(kind: type, custom: dict[str, Any]) -> dict[str, Any]:
-    own = "custom_objects" in kind.from_config.__code__.co_varnames  # type: ignore[attr-defined]
+def _custom_argument(kind: Any, custom: dict[str, Any]) -> dict[str, Any]:
+    own = "custom_objects" in kind.from_config.__code__.co_varnames
     return {"custom_objects": custom} if own else {}
 
 

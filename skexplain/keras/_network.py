@@ -25,7 +25,7 @@ from ._activation import (
 from ._losses import wants_probabilities
 
 #: Rows on which a model is tried.
-PROBED = 8
+PROBED = 32
 
 
 def keras_network(
@@ -60,8 +60,8 @@ def keras_network(
     activation, ending = ending_of(model, X)
     p = predict_once(model, X)
     n_raw = int(np.prod(p.shape[1:]))
-    if activation == "linear" and wants_probabilities(model) and np.all((p >= 0) & (p <= 1)):
-        activation = "sigmoid"  # of a model whose layers cannot be followed
+    if activation == "linear" and hidden_sigmoid(model, p):
+        activation = "sigmoid"
     head, labels = decide_head(activation, n_raw, output=output, y=y, classes=classes, regression=regression)
     squashed = head.kind == activation != "linear"
     arguments: dict[str, Any] = {
@@ -105,6 +105,11 @@ def ending_of(model: Any, X: NDArray) -> tuple[str, Any]:
         if z.shape == p.shape and np.allclose(back, p, atol=1e-5):
             return name, operation
     return ("softmax" if is_distribution(p.reshape(len(p), -1)) else "linear"), None
+
+
+def hidden_sigmoid(model: Any, p: NDArray) -> bool:
+    """Whether a model whose layers cannot be followed was trained as one that gives probabilities, and gives them."""
+    return not has_graph(model) and wants_probabilities(model) and bool(np.all((p >= 0) & (p <= 1)))
 
 
 def predict_once(model: Any, X: NDArray) -> NDArray:

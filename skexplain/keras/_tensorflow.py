@@ -96,7 +96,7 @@ class KerasNetwork(Network):
             z = self._preactivation(X[block])
             changed = np.empty((len(coalitions), *z.shape))
             for k, members in enumerate(coalitions):
-                columns = np.concatenate([groups[g] for g in np.flatnonzero(members)] or [np.empty(0, int)])
+                columns = np.concatenate([groups[int(g)] for g in np.flatnonzero(members)] or [np.empty(0, int)])
                 changed[k] = z + change[:, columns] @ W[columns]
             raw = self._run(rest, changed.reshape(-1, z.shape[1]))
             out[:, block] = self.head(raw).reshape(len(coalitions), -1, self.n_outputs)

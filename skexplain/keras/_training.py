@@ -79,7 +79,7 @@ def train(
         steps=-(-len(rows.X) // schedule.batch_size),
         model=model,
     )
-    model.optimizer.build(model.trainable_variables)
+    _make_variables(model, rows)
     per_batch = bool(model.run_eagerly) or any(map(_watches_batches, callbacks))
     epoch_of_training = _pass(model, model.train_step, rows, schedule.batch_size, per_batch)
     epoch_of_testing = None
@@ -115,6 +115,16 @@ def train(
         history = dict(model.history.history)
         _detach(model, watchers.callbacks)
     return history
+
+
+def _make_variables(model: keras.Model, rows: Rows) -> None:
+    """Make those of metrics and optimizer now: a graph that makes variables is traced twice."""
+    X, y, *weight = _batch(rows, np.arange(min(2, len(rows.X))))
+    outputs = model(X, training=False) if getattr(model, "_call_has_training_arg", True) else model(X)
+    model.compute_loss(X, y, outputs, *weight)
+    model.compute_metrics(X, y, outputs, *weight)
+    model.reset_metrics()
+    model.optimizer.build(model.trainable_variables)
 
 
 def _is_ours(model: keras.Model) -> bool:
@@ -238,7 +248,8 @@ def _due(epoch: int, frequency: Any) -> bool:
 
 
 def _learning_rate(model: keras.Model) -> float:
-    return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+    return float(f"{rate:.6g}")  # as it was written, not as float32 holds it
 
 
 def _detach(model: keras.Model, callbacks: list[Any]) -> None:

@@ -1,0 +1,195 @@
+"""Our loop against ``Model.fit``, on the same rows in the same order."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from skexplain.keras import _training
+from skexplain.keras._training import Rows, Schedule, train
+
+from .conftest import BACKEND
+
+
+@pytest.fixture
+def data(rng):
+    X = rng.normal(size=(70, 4)).astype("float32")
+    return X, (X[:, 0] > X[:, 1]).astype("float32").reshape(-1, 1)
+
+
+def build(weights=None, **compiling):
+    model = keras.Sequential([layers.Input((4,)), layers.Dense(8, "relu"), layers.BatchNormalization()])
+    model.add(layers.Dense(1, "sigmoid", kernel_regularizer="l2"))
+    if weights is not None:
+        model.set_weights(weights)
+    model.compile(**{"optimizer": "adam", "loss": "binary_crossentropy", "metrics": ["accuracy", "auc"]} | compiling)
+    return model
+
+
+def both(data, *, held_out=None, callbacks=list, weight=None, epochs=4, **compiling):
+    """Histories and weights by ``Model.fit`` and by our loop; 70 rows in batches of 16 leave a last one of 6."""
+    X, y = data
+    theirs = build(**compiling)
+    weights = theirs.get_weights()
+    history = theirs.fit(
+        X,
+        y,
+        sample_weight=weight,
+        batch_size=16,
+        epochs=epochs,
+        shuffle=False,
+        verbose=0,
+        validation_data=held_out,
+        callbacks=callbacks(),
+    ).history
+    ours = build(weights, **compiling)
+    watched = None if held_out is None else Rows(*held_out, None)
+    schedule = Schedule(epochs=epochs, batch_size=16, validation_batch_size=16, shuffle=False)
+    got = train(ours, Rows(X, y, weight), watched, schedule, callbacks())
+    return (history, theirs.get_weights()), (got, ours.get_weights())
+
+
+def assert_equal(theirs, ours):
+    assert theirs[0].keys() == ours[0].keys()
+    for name, values in theirs[0].items():
+        np.testing.assert_allclose(ours[0][name], values, rtol=1e-4, atol=1e-5, err_msg=name)
+    for a, b in zip(theirs[1], ours[1], strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-5)
+
+
+def test_equals_model_fit(data):
+    assert_equal(*both(data))
+
+
+def test_equals_model_fit_with_validation_and_callbacks(data):
+    def callbacks():
+        stop = keras.callbacks.EarlyStopping(monitor="val_loss", patience=1, min_delta=0.05, restore_best_weights=True)
+        halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.5)
+        return [stop, halve]
+
+    theirs, ours = both(data, held_out=(data[0][:20], 1 - data[1][:20]), callbacks=callbacks, epochs=30)
+    assert len(theirs[0]["loss"]) < 30
+    assert_equal(theirs, ours)
+
+
+def test_equals_model_fit_eagerly(data):
+    assert_equal(*both(data, run_eagerly=True, epochs=2))
+
+
+def test_batch_callbacks_see_every_batch(data):
+    seen = []
+
+    class Watching(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append((batch, sorted(logs)))
+
+    theirs, ours = both(data, callbacks=lambda: [Watching()], epochs=2)
+    assert_equal(theirs, ours)
+    assert seen[: len(seen) // 2] == seen[len(seen) // 2 :]
+    assert [k for k, _ in seen[:5]] == [0, 1, 2, 3, 4]
+
+
+def test_a_batch_is_its_weighted_mean(data):
+    """Weights of one sum and of another are the same, a weight of two is a row given twice."""
+    X, y = data
+    w = np.where(np.arange(len(X)) < 20, 2.0, 1.0).astype("float32")
+    start = build().get_weights()
+
+    def run(X, y, w):
+        model = build(start)
+        schedule = Schedule(epochs=3, batch_size=200, validation_batch_size=1, shuffle=False)
+        train(model, Rows(X, y, w), None, schedule, [])
+        return model.layers[0].get_weights()[0]
+
+    twice = np.concatenate([np.arange(70), np.arange(20)])
+    model_free = {"rtol": 1e-3, "atol": 1e-5}
+    np.testing.assert_allclose(run(X, y, w), run(X, y, 10 * w), **model_free)
+    assert np.abs(run(X, y, w) - run(X, y, None)).max() > 1e-3
+    # batch normalisation sees rows and not weights, so compare without it
+    dense = [start[0], start[1]]
+
+    def plain(X, y, w):
+        model = keras.Sequential([layers.Input((4,)), layers.Dense(8, "relu"), layers.Dense(1)])
+        model.set_weights([*dense, start[-2], start[-1]])
+        model.compile("sgd", "mse")
+        train(model, Rows(X, y, w), None, Schedule(3, 200, 1, shuffle=False), [])
+        return model.get_weights()[0]
+
+    np.testing.assert_allclose(plain(X, y, w), plain(X[twice], y[twice], None), **model_free)
+
+
+def test_shuffling_is_seeded(data):
+    X, y = data
+    start = build().get_weights()
+
+    def run(seed):
+        model = build(start)
+        train(model, Rows(X, y, None), None, Schedule(2, 16, 1, seed=seed), [])
+        return model.get_weights()[0]
+
+    np.testing.assert_array_equal(run(1), run(1))
+    assert np.abs(run(1) - run(2)).max() > 0
+
+
+def test_a_loss_that_is_not_a_number_stops_the_fit(data):
+    X, y = data
+    model = build(optimizer=keras.optimizers.SGD(1e20), loss="mse")
+    with pytest.raises(ValueError, match=r"training loss is .* in epoch [123]: .*learning rate \(it is 1e"):
+        train(model, Rows(1e6 * X, y, None), None, Schedule(5, 16, 1), [])
+
+
+def test_custom_train_step(data):
+    class Doubling(keras.Model):
+        def train_step(self, data):
+            super().train_step(data)
+            return super().train_step(data)
+
+    X, y = data
+    x = layers.Input((4,))
+    model = Doubling(x, layers.Dense(1)(x))
+    model.compile("sgd", "mse")
+    train(model, Rows(X, y, None), None, Schedule(2, 35, 1), [])
+    assert int(model.optimizer.iterations) == 8
+
+
+def test_a_model_with_its_own_fit_keeps_it(data):
+    called = []
+
+    class Own(keras.Model):
+        def fit(self, *args, **kwargs):
+            called.append(kwargs["epochs"])
+            return super().fit(*args, **kwargs)
+
+    X, y = data
+    x = layers.Input((4,))
+    model = Own(x, layers.Dense(1)(x))
+    model.compile("sgd", "mse")
+    history = train(model, Rows(X, y, None), Rows(X, y, None), Schedule(2, 35, 35), [])
+    assert called == [2]
+    assert len(history["val_loss"]) == 2
+
+
+def test_callbacks_let_go_of_the_model(data):
+    X, y = data
+    stop = keras.callbacks.EarlyStopping(monitor="loss")
+    train(build(), Rows(X, y, None), None, Schedule(1, 16, 1), [stop])
+    assert stop.model is None
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="graphs are TensorFlow's")
+def test_an_epoch_is_one_graph(data, monkeypatch):
+    X, y = data
+    model = build()
+    steps = []
+    original = type(model).train_step
+    monkeypatch.setattr(type(model), "train_step", lambda self, data: steps.append(1) or original(self, data))
+    train(model, Rows(X, y, None), None, Schedule(5, 16, 1), [])
+    assert len(steps) == 1  # traced, not called
+
+
+def test_validation_frequency(data):
+    X, y = data
+    got = train(build(), Rows(X, y, None), Rows(X, y, None), Schedule(4, 16, 16, validation_freq=2), [])
+    assert len(got["loss"]) == 4
+    assert len(got["val_loss"]) == 2
+    assert _training._due(2, [3])
