@@ -13,6 +13,8 @@ def main() -> None:
     # its oneDNN kernels whatever the log level
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    # networks of this size gain nothing from a second thread, and on a busy machine wait for it ten times as long
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         for package in ("pandas", "rich", "typer"):
             importlib.import_module(package)
