@@ -108,7 +108,7 @@ def trace_columns(transform: Callable[[Any], Any], X: Any, names: Sequence[str])
             depends[j] |= ((S != T) & ~(np.isnan(S) & np.isnan(T))).any(axis=0)
     mixed = np.flatnonzero(depends.sum(axis=0) > 1)
     if len(mixed):
-        sources = [names[j] for j in np.flatnonzero(depends[:, mixed[0]])]
+        sources = [names[int(j)] for j in np.flatnonzero(depends[:, mixed[0]])]
         raise UnsupportedModelError(
             f"{len(mixed)} columns of the pipeline's output depend on several input columns, the first on "
             f"{_some(sources)}; their attribution cannot be divided. Use attribution='permutation', which "

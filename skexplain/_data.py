@@ -81,7 +81,8 @@ def classification_data(
     unknown = estimator.classes_[index] != y
     if np.any(unknown):
         raise ValueError(
-            f"y contains the label {y[unknown].tolist()[0]!r}, which is not among the classes {estimator.classes_.tolist()}."
+            f"y contains the label {y[unknown].tolist()[0]!r}, which is not among the classes "
+            f"{estimator.classes_.tolist()}."
         )
     if class_weight is not None:
         factor = compute_sample_weight(class_weight, y)

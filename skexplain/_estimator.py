@@ -13,9 +13,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._columns import Groups
 from ._data import prediction_rows
-from ._explain import BACKGROUND_ROWS, _seed, explain, importances
+from ._explain import explain, importances
 from ._head import Output
 from ._network import Network
+from ._subject import BACKGROUND_ROWS, seed_of
 from .attributions._registry import get_attribution
 from .explanation import Explanation, Importances
 
@@ -31,6 +32,10 @@ class ExplainableMixin:
     importance_rows: int
     keep_rows: bool
     random_state: Any
+
+    _importance_seed: int
+    _importances: Importances | None
+    _kept: tuple[Any, Any] | None
 
     #: ``_network(output="margin")``: the fitted network behind the boundary.
     _network: Callable[..., Network]
@@ -65,6 +70,7 @@ class ExplainableMixin:
                 f"This {type(self).__name__} instance is not fitted yet. Call 'fit' before reading importances."
             )
         if self._importances is None:
+            assert self._kept is not None
             self._importances = self._compute_importances(*self._kept)
         return self._importances
 
@@ -136,9 +142,10 @@ class ExplainableMixin:
     @property
     def _kept_background(self) -> NDArray | None:
         """Rows kept as background, None if no rows were kept."""
-        if getattr(self, "_kept", None) is None:
+        kept = getattr(self, "_kept", None)
+        if kept is None:
             return None
-        X = self._kept[0]
+        X = kept[0]
         order = np.random.default_rng(self._importance_seed).permutation(len(X))[:BACKGROUND_ROWS]
         return X[np.sort(order)]
 
@@ -154,10 +161,10 @@ class ExplainableMixin:
         """
         if self.importance_rows < 1:
             raise ValueError(f"importance_rows={self.importance_rows} must be at least 1.")
-        self._importance_seed = _seed(None, self.random_state)
+        self._importance_seed = seed_of(None, self.random_state)
         rows = spread_rows(y, self.importance_rows, np.random.default_rng(self._importance_seed))
-        self._importances: Importances | None = None
-        self._kept: tuple[NDArray, NDArray] | None = (X[rows].copy(), y[rows].copy())
+        self._importances = None
+        self._kept = (X[rows].copy(), y[rows].copy())
         if not self.keep_rows:
             kept, y_kept = self._kept
             self._importances = self._compute_importances(kept, y_kept)

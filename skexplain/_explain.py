@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array, check_random_state
 
-from ._columns import Groups, column_names, resolve_groups, sum_groups, trace_columns
+from ._columns import Groups, sum_groups
 from ._head import Output
 from ._network import Network, chunks
-from ._wrap import EstimatorNetwork, as_network, frameworks, unwrap
+from ._subject import Subject, subject_of, truth_of
 from .attributions._base import Attributed
 from .attributions._completeness import pick
-from .attributions._registry import get_attribution
 from .explanation import Explanation, Importances
 
-#: Most background rows that are drawn by ourselves.
-BACKGROUND_ROWS = 100
 #: Rows attributed at once; bounds the memory of `importances`.
 ROWS = 2048
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """A model ready to be explained, with the rows as its network reads them."""
-
-    network: Network
-    rows: NDArray
-    background: NDArray
-    names: tuple[str, ...]
-    groups: list[NDArray]
-    strategy: Any
-    seed: int
 
 
 def explain(
@@ -102,7 +82,7 @@ def explain(
     >>> skexplain.explain(net, X, random_state=0).values.shape
     (150, 4)
     """
-    s = _subject(model, X, None, attribution, background, output, groups, feature_names, random_state)
+    s = subject_of(model, X, None, attribution, background, output, groups, feature_names, random_state)
     if not getattr(s.strategy, "local", hasattr(s.strategy, "attribute")):
         raise ValueError(
             f"attribution={s.strategy} explains no single rows; use `importances`, or one of the local strategies."
@@ -179,12 +159,12 @@ def importances(
     >>> skexplain.importances(net, X, random_state=0).names[0]
     'sepal length (cm)'
     """
-    s = _subject(model, X, y, attribution, background, output, groups, feature_names, random_state)
+    s = subject_of(model, X, y, attribution, background, output, groups, feature_names, random_state)
     if getattr(s.strategy, "local", hasattr(s.strategy, "attribute")):
         return _averaged(s, target, output)
     if y is None and getattr(s.strategy, "needs_y", True):
         raise ValueError(f"attribution={s.strategy} compares predictions with the truth; pass y.")
-    truth = None if y is None else _truth(y, len(s.rows))
+    truth = None if y is None else truth_of(y, len(s.rows))
     rng = np.random.default_rng(s.seed)
     signed, error = s.strategy.importances(s.network, s.rows, truth, s.groups, rng)
     return Importances(
@@ -200,7 +180,7 @@ def importances(
     )
 
 
-def _averaged(s: _Subject, target: Any, output: Output) -> Importances:
+def _averaged(s: Subject, target: Any, output: Output) -> Importances:
     """Mean |attribution| over rows, in blocks of rows, so that memory does not grow with their number."""
     d = len(s.names)
     size, square, signed = np.zeros(d), np.zeros(d), np.zeros(d)
@@ -241,102 +221,6 @@ def _averaged(s: _Subject, target: Any, output: Output) -> Importances:
     )
 
 
-def _subject(
-    model: Any,
-    X: Any,
-    y: Any,
-    attribution: Any,
-    background: Any,
-    output: Output,
-    groups: Groups | None,
-    feature_names: Sequence[str] | None,
-    random_state: Any,
-) -> _Subject:
-    own = getattr(model, "attribution", None) or "expected_gradients"
-    strategy = get_attribution(own if attribution is None else attribution)
-    seed = _seed(model, random_state)
-    model = getattr(model, "_explained", model)
-    outside = not getattr(strategy, "needs_gradient", True) and not _is_network(model)
-    pipeline = isinstance(model, Pipeline)
-    if outside:
-        network: Network = EstimatorNetwork(model, X, output)
-        rows = network.encode(X)
-        back = rows[:0]
-        origin = [np.array([j]) for j in range(rows.shape[1])]
-        names = column_names(X, feature_names, model, rows.shape[1])
-    elif pipeline:
-        X = X if hasattr(X, "iloc") else np.asarray(X)
-        names = column_names(X, feature_names, model, X.shape[1])
-        *_, last = model
-        transform = model[:-1].transform if len(model) > 1 else (lambda Z: Z)
-        rows, origin = trace_columns(transform, X, names)
-        back = None if background is None else np.asarray(transform(background), dtype=np.float64)
-        rows = _readable(last, rows)
-        with _reading(rows):
-            network = as_network(last, rows[:BACKGROUND_ROWS], y=y, output=output)
-        back = _background(last, rows, back, seed)
-    else:
-        rows = _readable(model, X)
-        with _reading(rows):
-            network = as_network(model, rows[:BACKGROUND_ROWS], y=None if y is None else np.asarray(y), output=output)
-        width = int(np.prod(rows.shape[1:]))
-        names = column_names(X, feature_names, model, width)
-        origin = [np.array([j]) for j in range(width)]
-        back = _background(model, rows, background, seed)
-    with _reading(rows):
-        network.predict(rows[:1])
-    group_names, members = resolve_groups(groups, names)
-    flat = [np.concatenate([origin[j] for j in g]).astype(np.intp) for g in members]
-    return _Subject(network, rows, back, group_names, flat, strategy, seed)
-
-
-def _is_network(model: Any) -> bool:
-    """Whether the model has a network of its own, and no steps before it."""
-    raw = unwrap(model)[0] if frameworks(model) & {"skorch", "scikeras", "keras", "torch"} else model
-    mlp = type(raw).__name__ in ("MLPClassifier", "MLPRegressor")
-    return hasattr(model, "_network") or mlp or bool(frameworks(raw) & {"keras", "torch"})
-
-
-def _readable(model: Any, X: Any) -> NDArray:
-    """Rows as the network reads them, checked."""
-    if hasattr(model, "_check_rows"):
-        return model._check_rows(X)
-    return check_array(X, dtype="numeric", allow_nd=True, estimator=type(model).__name__)
-
-
-@contextmanager
-def _reading(rows: NDArray) -> Iterator[None]:
-    """Say which rows a framework could not read, in front of its own words."""
-    try:
-        yield
-    except (RuntimeError, IndexError, ArithmeticError) as exc:
-        raise ValueError(f"The model cannot read rows of shape {rows.shape[1:]}: {exc}") from exc
-
-
-def _background(model: Any, rows: NDArray, background: Any, seed: int) -> NDArray:
-    if background is None:
-        kept = getattr(model, "_kept_background", None)
-        if kept is not None:
-            return kept
-        order = np.random.default_rng(seed).permutation(len(rows))[:BACKGROUND_ROWS]
-        return rows[np.sort(order)]
-    background = _readable(model, background)
-    if background.shape[1:] != rows.shape[1:]:
-        raise ValueError(f"background has rows of shape {background.shape[1:]}, X has rows of shape {rows.shape[1:]}.")
-    return background
-
-
-def _seed(model: Any, random_state: Any) -> int:
-    own = getattr(model, "_importance_seed", None)
-    if random_state is None and own is not None:
-        return int(own)
-    if random_state is None:  # leave NumPy's global generator alone
-        return int(np.random.SeedSequence().generate_state(1)[0] >> 1)
-    if isinstance(random_state, int | np.integer):
-        return int(random_state)
-    return int(check_random_state(random_state).randint(2**31 - 1))
-
-
 def _is_all(target: Any, network: Network) -> bool:
     several = network.classes is None and network.n_outputs > 1
     return isinstance(target, str) and (target == "all" or (target == "predicted" and several))
@@ -362,7 +246,7 @@ def _targets(target: Any, outputs: NDArray, network: Network) -> list[NDArray]:
     return [np.array([position[label] for label in asked][:n])]
 
 
-def _attribute(s: _Subject, rows: NDArray, target: NDArray) -> Attributed:
+def _attribute(s: Subject, rows: NDArray, target: NDArray) -> Attributed:
     """Call the strategy on rows, check what it returns, and sum it over groups."""
     result = s.strategy.attribute(s.network, rows, s.background, target, np.random.default_rng(s.seed))
     result = result if isinstance(result, Attributed) else Attributed(np.asarray(result, dtype=np.float64))
@@ -377,7 +261,7 @@ def _attribute(s: _Subject, rows: NDArray, target: NDArray) -> Attributed:
     return result._replace(values=values, error=np.sqrt(variance))
 
 
-def _base(s: _Subject, target: NDArray) -> NDArray:
+def _base(s: Subject, target: NDArray) -> NDArray:
     """Mean output over the strategy's reference, for each row's target; NaN where it has none."""
     if not getattr(s.strategy, "complete", False):
         return np.full(len(target), np.nan)
@@ -397,11 +281,3 @@ def _finite(values: ArrayLike, strategy: Any) -> NDArray:
             "in the model."
         )
     return values
-
-
-def _truth(y: Any, n: int) -> NDArray:
-    y = np.asarray(y)
-    y = y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
-    if len(y) != n:
-        raise ValueError(f"y has {len(y)} values for {n} rows of X.")
-    return y

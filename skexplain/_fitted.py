@@ -11,9 +11,10 @@ from sklearn.pipeline import Pipeline
 
 from ._columns import column_names, dense
 from ._estimator import ExplainableMixin, spread_rows
-from ._explain import _readable, _reading, _seed, _truth, importances
+from ._explain import importances
 from ._head import Output
 from ._network import Network, chunks
+from ._subject import readable, reading, seed_of, truth_of
 from ._wrap import as_network
 from .explanation import Importances
 
@@ -63,34 +64,35 @@ class _Fitted(ExplainableMixin, BaseEstimator):
 
     def _last_network(self, output: Output = "margin") -> Network:
         rows, y = self._seen
-        return as_network(self._last, rows, y=y, classes=self.classes, output=output)
+        classes = None if self.classes is None else np.asarray(self.classes)
+        return as_network(self._last, rows, y=y, classes=classes, output=output)
 
     def _check_rows(self, X: Any) -> NDArray:
         if self._last is not self.model and len(self.model) > 1:
             X = dense(self.model[:-1].transform(X))
-        return _readable(self._last, X)
+        return readable(self._last, X)
 
     def _outputs(self, X: Any) -> NDArray:
         rows = self._check_rows(X)
-        with _reading(rows):
+        with reading(rows):
             network = self._last_network()
             return np.concatenate([network.predict(rows[block]) for block in chunks(len(rows))])
 
     def _remember(self, X: Any, y: Any) -> None:
         """Keep rows for importances, and what `fit` would have learned of the columns."""
         rows = self._check_rows(X)
-        truth = None if y is None else _truth(y, len(rows))
+        truth = None if y is None else truth_of(y, len(rows))
         few = spread_rows(np.zeros(len(rows)) if truth is None else truth, 100, np.random.default_rng(0))
         self._seen = rows[few], truth
-        with _reading(rows):
+        with reading(rows):
             self._last_network()
-        self._importance_seed = _seed(None, self.random_state)
+        self._importance_seed = seed_of(None, self.random_state)
         key = np.zeros(len(rows)) if truth is None else truth
         kept = spread_rows(key, self.importance_rows, np.random.default_rng(self._importance_seed))
         frame = X.iloc[kept] if hasattr(X, "iloc") else np.asarray(X)[kept]
-        self._kept = frame, None if truth is None else truth[kept]  # type: ignore[assignment]
+        self._kept = frame, None if truth is None else truth[kept]
         self._seen = rows[few], None if truth is None else np.unique(truth)
-        self._importances: Importances | None = None
+        self._importances = None
         self.n_features_in_ = int(np.prod(np.shape(frame)[1:]))
         if hasattr(X, "columns"):
             self.feature_names_in_ = np.array(column_names(X, None, None, self.n_features_in_), dtype=object)

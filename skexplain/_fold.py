@@ -15,7 +15,8 @@ from sklearn.utils import _safe_indexing
 
 from ._columns import Groups, resolve_groups, trace_columns
 from ._estimator import spread_rows
-from ._explain import _is_network, importances
+from ._explain import importances
+from ._subject import is_network
 from .attributions import Permutation
 from .exceptions import CompletenessError, UnsupportedModelError
 
@@ -108,7 +109,7 @@ def own_importances(
     """
     model = getattr(model, "best_estimator_", model)
     last = _last(model)
-    if _is_network(last):
+    if is_network(last):
         if last is model and groups is None and hasattr(last, "importances_"):
             return last.importances_.normalized
         rows = spread_rows(y, OWN_ROWS, np.random.default_rng(seed))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,7 +105,7 @@ class Network(ABC):
         """
         out = np.empty((len(coalitions), len(X), self.n_outputs))
         for k, members in enumerate(coalitions):
-            columns = np.concatenate([groups[g] for g in np.flatnonzero(members)] or [np.empty(0, int)])
+            columns = np.concatenate([groups[int(g)] for g in np.flatnonzero(members)] or [np.empty(0, int)])
             out[k] = self.predict(replace_columns(X, reference, columns))
         return out
 
@@ -171,11 +171,14 @@ class DenseNetwork(Network):
         return inner @ M.T
 
 
+Function = Callable[[NDArray], NDArray]
+
+
 def _logistic(z: NDArray) -> NDArray:
     return 0.5 * (1 + np.tanh(0.5 * z))
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, tuple[Function, Function]] = {
     "identity": (lambda z: z, np.ones_like),
     "logistic": (_logistic, lambda z: _logistic(z) * _logistic(-z)),
     "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),

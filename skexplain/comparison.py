@@ -18,8 +18,8 @@ from sklearn.utils.validation import _num_samples, check_consistent_length
 
 from ._agreement import RankCorrelation, correlate, standard_error
 from ._columns import Groups, column_names, resolve_groups
-from ._explain import _seed
 from ._fold import Fold, run_fold
+from ._subject import seed_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -237,7 +237,7 @@ def compare(
     features, _ = resolve_groups(groups, names)
     scoring = ("accuracy" if classification else "r2") if scoring is None else scoring
     get_scorer(scoring)  # refuses an unknown name before anything is trained
-    seed = _seed(None, random_state)
+    seed = seed_of(None, random_state)
     splits = _splits(cv, X, y, classification, seed)
     seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(len(splits)) >> 1]
     results: dict[str, list[Fold]] = {name: [] for name in models}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -232,13 +232,13 @@ class Explanation:
         head = f"Explanation of {len(self)} rows by {self.strategy}, {what}, output={self.output!r}"
         size = np.abs(self.values).reshape(*self.values.shape[:2], -1).mean(axis=(0, 2))
         order = np.argsort(-size, kind="stable")[:10]
-        rows = [("column", "mean |value|"), *((self.names[j], f"{size[j]:.4g}") for j in order)]
+        rows = [("column", "mean |value|"), *((str(self.names[j]), f"{size[j]:.4g}") for j in order)]
         if len(self.names) > 10:
             rows.append((f"and {len(self.names) - 10} more", ""))
         return "\n".join([head, *_table(rows)])
 
 
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Left-align the first column, right-align the others."""
     width = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [

@@ -38,7 +38,7 @@ def assumed_activation(criterion: nn.Module) -> str:
     return next((wanted[0] for kind, wanted in WANTED.items() if isinstance(criterion, kind)), "linear")
 
 
-def check_classifier_head(criterion: nn.Module, activation: str, n_raw: int, n_classes: int | None) -> None:
+def check_classifier_head(criterion: nn.Module, activation: str, n_raw: int | None, n_classes: int | None) -> None:
     """Refuse a module whose outputs the loss would misread.
 
     Raises
@@ -53,7 +53,7 @@ def check_classifier_head(criterion: nn.Module, activation: str, n_raw: int, n_c
                 f"criterion={name} expects {' or '.join(WORDS[w] for w in wanted)}, but the module returns "
                 f"{WORDS[activation]}. Change the module's last activation, or leave criterion='auto'."
             )
-    if n_classes is None:  # a dataset's labels are not known beforehand
+    if n_classes is None:
         return
     units = 1 if isinstance(criterion, nn.BCELoss | nn.BCEWithLogitsLoss) and n_classes == 2 else n_classes
     if n_raw != units and (units == 1 or isinstance(criterion, tuple(WANTED))):

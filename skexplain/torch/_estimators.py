@@ -99,7 +99,7 @@ class NeuralNetClassifier(TorchEstimator, skorch.NeuralNetClassifier):
     @property
     def classes_(self) -> NDArray:
         """Labels, sorted; while training their indices, in which skorch's callbacks see y."""
-        found = vars(self).get("classes_inferred_")
+        found = self.__dict__.get("classes_inferred_")
         if found is None:
             if self.classes is None:
                 raise AttributeError(f"This {type(self).__name__} has seen no classes yet; call `fit`.")
@@ -110,19 +110,23 @@ class NeuralNetClassifier(TorchEstimator, skorch.NeuralNetClassifier):
     def classes_(self, labels: NDArray) -> None:
         self.classes_inferred_ = labels
 
+    activation_: Any
+
     def initialize_criterion(self) -> Any:
         """Build ``criterion_``, after a look at what the module returns."""
         kwargs, rows = self.get_params_for("criterion"), self._first_batch
-        self.activation_, n_raw = (None, None) if rows is None else self._observe(rows)
+        activation, n_raw = (None, None) if rows is None else self._observe(rows)
         criterion = self.criterion
         if isinstance(criterion, str) and criterion == "auto":
-            criterion = auto_criterion(self.activation_ or "linear", n_raw)
+            criterion = auto_criterion(activation or "linear", n_raw)
         self.criterion_ = self.initialized_instance(criterion, kwargs)
-        if self.activation_ is not None:
+        if activation is not None:
+            # a dataset's labels are not known beforehand
             n_classes = len(self.classes_) if self._training is not None else None
-            check_classifier_head(self.criterion_, self.activation_, n_raw, n_classes)
+            check_classifier_head(self.criterion_, activation, n_raw, n_classes)
         elif rows is not None:
-            self.activation_ = assumed_activation(self.criterion_)
+            activation = assumed_activation(self.criterion_)
+        self.activation_ = activation
         return self
 
     def predict(self, X: Any) -> NDArray:

@@ -64,7 +64,9 @@ class _Interception(TorchFunctionMode):
 
     def __init__(self, z: Tensor | None = None) -> None:
         super().__init__()
-        self.z, self.result, self.before = z, None, []  # type: ignore[var-annotated]
+        self.z = z
+        self.result: Tensor | None = None
+        self.before: list[Any] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -50,7 +50,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
 
     def __init__(self, module: Any = None, **params: Any) -> None:
         # not setattr: skorch would take a module instance for a fitted component
-        vars(self).update(module=module, **params)
+        self.__dict__.update(module=module, **params)
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, **fit_params: Any) -> Any:
         """Train the module on X and y.
@@ -82,7 +82,9 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         seed = None
         if self.random_state is not None:
             seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        vars(self).update(_training=data, _split_seed=seed, _first_batch=self._some_rows(X if plain else data.X))
+        self.__dict__.update(
+            _training=data, _split_seed=seed, _first_batch=self._some_rows(X if data is None else data.X)
+        )
         try:
             with seeded(seed):
                 if fresh:
@@ -92,7 +94,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
                 NeuralNet.partial_fit(self, X, y, _routing_method="fit" if fresh else "partial_fit", **fit_params)
         finally:
             for name in ("_training", "_split_seed", "_first_batch"):
-                del vars(self)[name]
+                del self.__dict__[name]
         self.n_iter_ = len(self.history)
         if data is not None:
             self._probe_rows = typical_rows(data.X)
@@ -178,10 +180,10 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
             least, share = _defaults.HELD_OUT_FROM, _defaults.HELD_OUT
         if len(dataset) < least or not in_memory(dataset):
             return dataset, None
-        seed = vars(self).get("_split_seed")
+        seed = self.__dict__.get("_split_seed")
         seed = int(torch.randint(2**31 - 1, (1,))) if seed is None else seed
         train, valid = held_out(np.asarray(y), hasattr(self, "classes_"), share, np.random.RandomState(seed))
-        return Subset(dataset, train), Subset(dataset, valid)
+        return Subset(dataset, train.tolist()), Subset(dataset, valid.tolist())
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Slices of tensors for arrays, unless another iterator or option of `DataLoader` was asked for."""
@@ -207,17 +209,17 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
 
     @contextmanager
     def _weighing(self, batch: Any) -> Iterator[None]:
-        vars(self)["_batch_weight"] = getattr(batch, "weight", None)
+        self.__dict__["_batch_weight"] = getattr(batch, "weight", None)
         try:
             yield
         finally:
-            del vars(self)["_batch_weight"]
+            del self.__dict__["_batch_weight"]
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Any:
         """The criterion, on targets of the predictions' shape; a weighted mean if rows have weights."""
         pred = first_output(y_pred)
         y_true = torch.as_tensor(y_true, device=pred.device)
-        weight, activation = vars(self).get("_batch_weight"), getattr(self, "activation_", None)
+        weight, activation = self.__dict__.get("_batch_weight"), getattr(self, "activation_", None)
         if weight is None:
             return row_losses(self.criterion_, pred, y_true, activation)
         with unreduced(self.criterion_):
@@ -285,17 +287,17 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
     def set_params(self, **params: Any) -> Any:
         """Set parameters; callbacks of a net that is not built yet are built with it."""
         if "callbacks" in params and not self.initialized_:
-            vars(self)["callbacks"] = params.pop("callbacks")
+            self.__dict__["callbacks"] = params.pop("callbacks")
         return super().set_params(**params)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in inspect.signature(type(self).__init__).parameters:
-            vars(self)[name] = value  # a parameter, though it may be a module instance
+            self.__dict__[name] = value  # a parameter, though it may be a module instance
         else:
             super().__setattr__(name, value)
 
     def _get_param_names(self) -> list[str]:  # type: ignore[override]
-        return [k for k in vars(self) if not k.startswith("_") and not k.endswith("_")]
+        return [k for k in self.__dict__ if not k.startswith("_") and not k.endswith("_")]
 
     @property
     def _params_to_validate(self) -> set[str]:
@@ -305,14 +307,14 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
     def __getstate__(self) -> dict:
         if torch.device(self.device).type == "cpu":
             # as it is: skorch's own bytes inside the bytes cannot hold classes defined in a notebook
-            return vars(self).copy()
+            return self.__dict__.copy()
         return super().__getstate__()
 
     def __setstate__(self, state: dict) -> None:
         if "__cuda_dependent_attributes__" in state:
             super().__setstate__(state)
         else:
-            vars(self).update(state)
+            self.__dict__.update(state)
 
 
 def _is_skorch_data(X: Any) -> bool:
@@ -341,4 +343,4 @@ def _draw_weights(module: nn.Module) -> None:
                 "cannot be drawn anew for a fit. Pass the class and `module__` parameters; to go on from the "
                 "weights as they are, set warm_start=True."
             )
-        part.reset_parameters()
+        part.reset_parameters()  # type: ignore[operator]

@@ -1,0 +1,192 @@
+"""Subject: a model and rows, made ready to be explained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array, check_random_state
+
+from ._columns import Groups, column_names, dense, resolve_groups, trace_columns
+from ._head import Output
+from ._network import Network
+from ._wrap import EstimatorNetwork, as_network, frameworks, unwrap
+from .attributions._registry import get_attribution
+
+#: Most background rows that are drawn by ourselves.
+BACKGROUND_ROWS = 100
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network, the rows as it reads them, and the user's groups in its columns.
+
+    Attributes
+    ----------
+    network : Network
+    rows, background : ndarray of shape (n, *features)
+    names : tuple of str
+        Of the groups.
+    groups : list of int ndarray
+        Flat columns of ``rows`` that belong to each group.
+    strategy : object
+    seed : int
+    """
+
+    network: Network
+    rows: NDArray
+    background: NDArray
+    names: tuple[str, ...]
+    groups: list[NDArray]
+    strategy: Any
+    seed: int
+
+
+def subject_of(
+    model: Any,
+    X: Any,
+    y: Any,
+    attribution: Any,
+    background: Any,
+    output: Output,
+    groups: Groups | None,
+    feature_names: Sequence[str] | None,
+    random_state: Any,
+) -> Subject:
+    """Check all that `explain` and `importances` take; see there for the parameters."""
+    own = getattr(model, "attribution", None) or "expected_gradients"
+    strategy = get_attribution(own if attribution is None else attribution)
+    seed = seed_of(model, random_state)
+    model = getattr(model, "_explained", model)
+    y = None if y is None else np.asarray(y)
+    if not getattr(strategy, "needs_gradient", True) and not is_network(model):
+        look = _from_outside(model, X, output)
+    elif isinstance(model, Pipeline):
+        look = _behind_pipeline(model, X, y, background, output, feature_names, seed)
+    else:
+        look = _directly(model, X, y, background, output, seed)
+    network, rows, back, origin = look
+    with reading(rows):
+        network.predict(rows[:1])
+    names, members = resolve_groups(groups, column_names(X, feature_names, model, len(origin)))
+    flat = [np.concatenate([origin[j] for j in g]).astype(np.intp) for g in members]
+    return Subject(network, rows, back, names, flat, strategy, seed)
+
+
+#: Network, rows, background, and for each of the user's columns the flat columns of the rows that come from it.
+_Look = tuple[Network, NDArray, NDArray, list[NDArray]]
+
+
+def _from_outside(model: Any, X: Any, output: Output) -> _Look:
+    """An estimator that is known by its predictions, on the user's own columns."""
+    network = EstimatorNetwork(model, X, output)
+    rows = network.encode(X)
+    return network, rows, rows[:0], _each_alone(rows.shape[1])
+
+
+def _behind_pipeline(
+    model: Pipeline,
+    X: Any,
+    y: NDArray | None,
+    background: Any,
+    output: Output,
+    feature_names: Sequence[str] | None,
+    seed: int,
+) -> _Look:
+    """The network at the end of a pipeline, on transformed rows."""
+    X = X if hasattr(X, "iloc") else np.asarray(X)
+    last, transform = model[-1], model[:-1].transform if len(model) > 1 else lambda Z: Z
+    T, origin = trace_columns(transform, X, column_names(X, feature_names, model, X.shape[1]))
+
+    def rows_of(T: NDArray) -> NDArray:
+        # with `set_output` the last step was fitted on a frame, and wants its names
+        columns = getattr(transform(X[:1]), "columns", None)
+        if columns is not None:
+            import pandas as pd
+
+            return readable(last, pd.DataFrame(T, columns=columns))
+        return readable(last, T)
+
+    rows = rows_of(T)
+    with reading(rows):
+        network = as_network(last, rows[:BACKGROUND_ROWS], y=y, output=output)
+    back = None if background is None else rows_of(dense(transform(background)))
+    return network, rows, _background(last, rows, back, seed), origin
+
+
+def _directly(model: Any, X: Any, y: NDArray | None, background: Any, output: Output, seed: int) -> _Look:
+    """A network, or the wrapper of one, on rows as they are."""
+    rows = readable(model, X)
+    with reading(rows):
+        network = as_network(model, rows[:BACKGROUND_ROWS], y=y, output=output)
+    back = None if background is None else readable(model, background)
+    return network, rows, _background(model, rows, back, seed), _each_alone(int(np.prod(rows.shape[1:])))
+
+
+def _each_alone(n: int) -> list[NDArray]:
+    return [np.array([j]) for j in range(n)]
+
+
+def is_network(model: Any) -> bool:
+    """Whether the model has a network of its own, and no steps before it."""
+    raw = unwrap(model)[0] if frameworks(model) & {"skorch", "scikeras", "keras", "torch"} else model
+    own = hasattr(model, "_network") or isinstance(raw, MLPClassifier | MLPRegressor)
+    return own or bool(frameworks(raw) & {"keras", "torch"})
+
+
+def readable(model: Any, X: Any) -> NDArray:
+    """Rows as the network reads them, checked."""
+    if hasattr(model, "_check_rows"):
+        return model._check_rows(X)
+    return check_array(X, dtype="numeric", allow_nd=True, estimator=type(model).__name__)
+
+
+@contextmanager
+def reading(rows: NDArray) -> Iterator[None]:
+    """Say which rows a framework could not read, in front of its own words."""
+    try:
+        yield
+    except (RuntimeError, IndexError, ArithmeticError) as exc:
+        raise ValueError(f"The model cannot read rows of shape {rows.shape[1:]}: {exc}") from exc
+
+
+def _background(model: Any, rows: NDArray, given: NDArray | None, seed: int) -> NDArray:
+    if given is None:
+        kept = getattr(model, "_kept_background", None)
+        if kept is not None:
+            return kept
+        order = np.random.default_rng(seed).permutation(len(rows))[:BACKGROUND_ROWS]
+        return rows[np.sort(order)]
+    if given.shape[1:] != rows.shape[1:]:
+        raise ValueError(
+            f"background has rows of shape {given.shape[1:]}, X has rows of shape {rows.shape[1:]}; "
+            "both must have the same columns."
+        )
+    return given
+
+
+def seed_of(model: Any, random_state: Any) -> int:
+    """The seed that repeats what is computed: the caller's, the model's own, or a fresh one."""
+    own = getattr(model, "_importance_seed", None)
+    if random_state is None and own is not None:
+        return int(own)
+    if random_state is None:  # leave NumPy's global generator alone
+        return int(np.random.SeedSequence().generate_state(1)[0] >> 1)
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def truth_of(y: Any, n: int) -> NDArray:
+    """Targets of n rows, a single column as one dimension."""
+    y = np.asarray(y)
+    y = y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
+    if len(y) != n:
+        raise ValueError(f"y has {len(y)} values for {n} rows of X.")
+    return y
