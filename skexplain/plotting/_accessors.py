@@ -50,7 +50,9 @@ class ImportancesPlot:
         names = [imp.names[j] for j in shown]
         local = getattr(imp.strategy, "local", True)
         scoring = getattr(imp.strategy, "scoring", None) or "loss"
-        unit = f"mean |attribution|, {imp.output} of {imp.target}"
+        what = {"predicted": "the predicted class", "all": "all outputs"}.get(imp.target, imp.target)
+        # only classifiers have classes
+        unit = f"mean |attribution|, {f'{imp.output} of {what}' if imp.per_class else 'prediction'}"
         if not local:
             unit = "rise of the loss" if scoring == "loss" else f"fall of {scoring}"
         # a loss of score is shown as measured: bars below 0 are noise, and their size says how much there is
@@ -88,7 +90,7 @@ class ExplanationPlot:
         rest = _rest(len(mean) - len(shown), 1 - mean[shown].sum() / total if total > 0 else 0.0)
         ax = one_axes(ax, path, len(shown) + bool(rest))
         names = [exp.names[j] for j in shown]
-        unit = f"mean |attribution|, {exp.output}"
+        unit = f"mean |attribution|, {_output(exp)}"
         ranked_bars(ax, names, mean[shown], None if error is None else error[shown], rest=rest, unit=unit)
         rows = f"{len(exp)} row" + "s" * (len(exp) != 1)
         ax.set_title(f"{type(exp.strategy).__name__}, {rows}", fontsize="medium", loc="left")
@@ -152,7 +154,7 @@ class ExplanationPlot:
                 fontsize="small",
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
             )
-        what = exp.output if target is None else f"{exp.output} of {target}"
+        what = _output(exp) if target is None else f"{_output(exp)} of {target}"
         title = f"Row {i}: {what}"
         if known:
             ax.axvline(start, color=GREY, linewidth=0.8, linestyle=":")
@@ -187,6 +189,10 @@ class ExplanationPlot:
         except (TypeError, ValueError):
             value = label(str(value), 14)
         return f"{label(exp.names[j])} = {value}"
+
+
+def _output(exp: Explanation) -> str:
+    return "prediction" if exp.outputs is None else exp.output
 
 
 def _rest(n: int, share: float) -> str | None:
