@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,8 +20,8 @@ author = "the skexplain developers"
 copyright = "the skexplain developers, BSD-3-Clause"
 version = release = __version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
-exclude_patterns = ["_build", "_templates"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "sphinx_gallery.gen_gallery"]
+exclude_patterns = ["_build", "_templates", "gallery_header.rst"]
 templates_path = ["_templates"]
 # `name` in docstrings is a link where there is such a page, and literal text elsewhere
 default_role = "py:obj"
@@ -32,22 +33,23 @@ toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
 
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
-if list(EXAMPLES.glob("plot_*.py")):
-    extensions.append("sphinx_gallery.gen_gallery")
-    sphinx_gallery_conf = {
-        "examples_dirs": str(EXAMPLES),
-        "gallery_dirs": "auto_examples",
-        "filename_pattern": r"plot_",
-        "ignore_pattern": r"^(?!.*plot_).*\.py$",
-        "abort_on_example_error": True,
-        "download_all_examples": False,
-        "show_memory": False,
-        "show_signature": False,
-        "write_computation_times": False,
-        "plot_gallery": True,
-        "remove_config_comments": True,
-    }
+# sphinx-gallery wants its heading among the scripts; it is kept with the pages
+SCRIPTS = Path(__file__).parent / "_build" / "examples"
+shutil.rmtree(SCRIPTS, ignore_errors=True)
+shutil.copytree(Path(__file__).parent.parent / "examples", SCRIPTS, ignore=shutil.ignore_patterns("__pycache__"))
+shutil.copy(Path(__file__).parent / "gallery_header.rst", SCRIPTS / "GALLERY_HEADER.rst")
+sphinx_gallery_conf = {
+    "examples_dirs": str(SCRIPTS),
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"\.py$",
+    "capture_repr": ("_repr_html_",),
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "show_signature": False,
+    "write_computation_times": False,
+    "remove_config_comments": True,
+}
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skexplain"

@@ -21,6 +21,7 @@ NEEDS = {
     "import torch": ("torch",),
     "skexplain.keras": ("keras",),
     "import keras": ("keras",),
+    "from tensorflow": ("tensorflow",),
     "import shap": ("shap",),
     "to_frame": ("pandas",),
     "as_frame": ("pandas",),
