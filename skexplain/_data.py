@@ -62,6 +62,7 @@ def classification_data(
     ValueError
         For fewer than two classes, a label not among the classes, and all that scikit-learn refuses.
     """
+    check_dtype(estimator.dtype)
     X = validate_data(estimator, X, dtype=estimator.dtype, reset=reset, allow_nd=allow_nd)
     if y is None:
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
@@ -99,6 +100,7 @@ def regression_data(
     """
     if y is None:
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
+    check_dtype(estimator.dtype)
     X = validate_data(estimator, X, dtype=estimator.dtype, reset=reset, allow_nd=allow_nd)
     y = check_array(y, dtype=estimator.dtype, ensure_2d=False, input_name="y", estimator=estimator)
     check_consistent_length(X, y)
@@ -115,6 +117,12 @@ def regression_data(
     weight = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
     X, y, weight = _without_zero_weights(X, y, weight)
     return TrainingData(X, y, _uneven(weight))
+
+
+def check_dtype(dtype: Any) -> None:
+    """Refuse a ``dtype`` that networks are not trained in."""
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"dtype={dtype!r} is not supported; pass 'float32' or 'float64'.")
 
 
 def prediction_rows(estimator: Any, X: Any) -> NDArray:

@@ -213,7 +213,7 @@ def _averaged(s: Subject, target: Any, output: Output) -> Importances:
         error=np.sqrt(spread / max(count - 1, 1)),
         strategy=s.strategy,
         output=output,
-        target=target if isinstance(target, str) else str(np.asarray(target).tolist()),
+        target=str(target) if np.ndim(target) == 0 else "given for each row",
         n_rows=len(s.rows),
         random_state=s.seed,
         per_class={label: per_class[k] / members[k] for label, k in labels},

@@ -141,7 +141,7 @@ class Explanation:
         The rows, as they were passed.
     names : tuple of str
     error : ndarray of the shape of values, or None
-        Standard error of the sampling.
+        Standard error of the sampling; of a group as if its columns' errors were independent.
     target : ndarray of shape (n,) or None
         Label (or index, for regressors) of the output explained for each row; None for all.
     outputs : ndarray or None

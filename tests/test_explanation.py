@@ -117,3 +117,19 @@ def test_block_boundaries_do_not_matter(net, blobs, monkeypatch):
     parts = skexplain.importances(net, blobs[0], random_state=0)
     np.testing.assert_allclose(parts.values, whole.values, rtol=1e-6)
     np.testing.assert_allclose(parts.error, whole.error, rtol=1e-6)
+
+
+@pytest.mark.parametrize("attribution", ["saliency", "integrated_gradients"])
+def test_memory_does_not_grow_with_rows(net, attribution):
+    """Beyond the rows themselves and what checking them costs."""
+    import tracemalloc
+
+    rng = np.random.default_rng(0)
+    peaks = []
+    for n in (2048, 40_960):
+        X = rng.normal(size=(n, 4)).astype(np.float32)
+        tracemalloc.start()
+        skexplain.importances(net, X, attribution=attribution, random_state=0)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 2 * peaks[0]

@@ -73,20 +73,22 @@ class Permutation(Attribution):
         """Mean over repeats of ``score(X) - score(X with the group shuffled)``."""
         check_scalar(self.n_repeats, "n_repeats", Integral, min_val=1)
         score = _losses(network, y) if self.scoring in (None, "loss") else _scorer(network, X, y, self.scoring)
-        # (repeats, groups) or (repeats, groups, rows): one seed each, so that no result depends on another
+        # a seed for each shuffle, so that no result depends on another
         seeds = rng.integers(2**63, size=(self.n_repeats, len(groups)))
         drops: list[NDArray] = []
+        done = 0
         try:
             for repeat in seeds:
-                drops.append(self._drops(network, X, groups, repeat, score))
+                drop = self._drops(network, X, groups, repeat, score)
+                # of losses only the sum over repeats is kept: rows are what their error is about
+                drops = [drops[0] + drop] if drops and drop.ndim == 2 else [*drops, drop]
+                done += 1
         except KeyboardInterrupt:
-            if not drops:
+            if not done:
                 raise
-            message = f"Interrupted: permutation importance of {len(drops)} of {self.n_repeats} repeats."
+            message = f"Interrupted: permutation importance of {done} of {self.n_repeats} repeats."
             warnings.warn(message, stacklevel=2)
-        d = np.array(drops)
-        if d.ndim == 3:  # rows are what the error is about
-            d = d.mean(axis=0).T
+        d = drops[0].T / done if drops[0].ndim == 2 else np.array(drops)
         error = d.std(axis=0, ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.full(len(groups), np.nan)
         return d.mean(axis=0), error
 

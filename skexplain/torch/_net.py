@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNet
@@ -303,6 +304,10 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
     def _params_to_validate(self) -> set[str]:
         """Names that the constructor does not list: skorch checks their prefixes once the net is built."""
         return set(self._get_param_names()) - set(inspect.signature(type(self).__init__).parameters)
+
+    def __repr__(self) -> str:
+        """scikit-learn's: the parameters that differ from their defaults."""
+        return BaseEstimator.__repr__(self)
 
     def __getstate__(self) -> dict:
         if torch.device(self.device).type == "cpu":

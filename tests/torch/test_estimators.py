@@ -179,6 +179,11 @@ def test_module_from_main_with_two_jobs(tmp_path):
     assert done.stdout.split() == ["0"]
 
 
+def test_repr_shows_what_was_set():
+    assert repr(NeuralNetClassifier(lr=0.1, module__hidden=(3,))) == "NeuralNetClassifier(lr=0.1, module__hidden=(3,))"
+    assert "NeuralNetRegressor" in NeuralNetRegressor()._repr_html_()
+
+
 def test_is_a_skorch_net():
     assert issubclass(NeuralNetClassifier, skorch.NeuralNetClassifier)
     assert issubclass(NeuralNetRegressor, skorch.NeuralNetRegressor)
