@@ -108,9 +108,7 @@ def test_reference_lists_every_public_name():
         short = module.__name__.removeprefix("skexplain").lstrip(".")
         for name in module.__all__:
             dotted = f"{short}.{name}" if short else name
-            assert re.search(rf"\s{re.escape(dotted)}$", listed, re.MULTILINE), (
-                f"{dotted} is not in docs/api/index.rst"
-            )
+            assert re.search(rf"\s{re.escape(dotted)}$", listed, re.MULTILINE), f"{dotted} is not in docs/api/index.rst"
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGES.md"])
