@@ -90,7 +90,9 @@ def _custom_objects(model: keras.Model) -> dict[str, Any]:
     """Classes of layers, and functions held by layers, that Keras would not find by itself."""
     found: dict[str, Any] = {}
     for layer in every_layer(model):
-        for item in (type(layer), *vars(layer).values()):
+        # Keras wraps methods such as `build` and keeps them with the instance
+        held = (item for name, item in vars(layer).items() if not hasattr(type(layer), name))
+        for item in (type(layer), *held):
             named = callable(item) and hasattr(item, "__name__") and hasattr(item, "__module__")
             if named and not str(item.__module__).startswith(("keras.", "builtins", "tensorflow.", "torch.")):
                 found[item.__name__] = item

@@ -155,9 +155,9 @@ def test_models_that_cannot_be_used(blobs):
 
     with pytest.raises(TypeError, match="pass a function that builds the model"):
         KerasClassifier(Closed(3)).fit(*blobs)
-    with pytest.raises(TypeError, match="neither a keras.Model nor a function"):
+    with pytest.raises(TypeError, match=r"neither a keras\.Model nor a function"):
         KerasClassifier("mlp").fit(*blobs)
-    with pytest.raises(TypeError, match="returned a str; it must return a keras.Model"):
+    with pytest.raises(TypeError, match=r"returned a str; it must return a keras\.Model"):
         KerasClassifier(lambda: "no model").fit(*blobs)
     with pytest.raises(TypeError, match="takes no parameter 'units'"):
         KerasClassifier(mlp, model__units=3).fit(*blobs)
@@ -268,8 +268,8 @@ def test_parameters_reach_their_places(blobs):
 def test_parameters_are_checked(blobs):
     with pytest.raises(TypeError, match="fit__epoch is not a parameter of fit; valid names are"):
         KerasClassifier(fit__epoch=3).fit(*blobs)
+    optimizer = keras.optimizers.SGD()
     with pytest.raises(TypeError, match="takes no parameters, but got"):
-        optimizer = keras.optimizers.SGD()
         KerasClassifier(optimizer=optimizer, optimizer__learning_rate=0.1).fit(*blobs)
     with pytest.raises(TypeError, match="callbacks contains 3"):
         KerasClassifier(callbacks=[3]).fit(*blobs)

@@ -7,8 +7,21 @@ import pytest
 
 import skexplain.keras
 
+HIDE = """
+import importlib.abc, os, sys
 
-def run(code):
+class Hidden(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in HIDDEN:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Hidden())
+os.environ["KERAS_BACKEND"] = "tensorflow"
+"""
+
+
+def run(code, hidden=()):
+    code = f"HIDDEN = {tuple(hidden)!r}\n{HIDE}\n{code}" if hidden else code
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
 
 
@@ -19,28 +32,23 @@ def test_import_loads_no_framework():
 
 @pytest.mark.parametrize("name", skexplain.keras.__all__)
 def test_missing_keras(name):
-    code = f"import sys; sys.modules['keras'] = None; from skexplain.keras import {name}"
-    result = run(code)
+    result = run(f"from skexplain.keras import {name}", hidden=["keras"])
     assert result.returncode == 1
     assert "pip install 'skexplain[keras]'" in result.stderr
 
 
 def test_missing_tensorflow():
-    code = (
-        "import os, sys; os.environ['KERAS_BACKEND'] = 'tensorflow'; sys.modules['tensorflow'] = None;"
-        "from skexplain.keras import KerasClassifier"
-    )
-    assert "pip install 'skexplain[keras]'" in run(code).stderr
+    result = run("from skexplain.keras import KerasClassifier", hidden=["tensorflow"])
+    assert "pip install 'skexplain[keras]'" in result.stderr
 
 
 def test_keras_half_needs_no_torch():
     code = (
-        "import os, sys; os.environ['KERAS_BACKEND'] = 'tensorflow'; sys.modules['torch'] = None;"
-        "sys.modules['skorch'] = None; from skexplain.keras import KerasRegressor; import numpy as np;"
+        "from skexplain.keras import KerasRegressor; import numpy as np;"
         "X = np.random.rand(40, 3); r = KerasRegressor(epochs=2, random_state=0).fit(X, X[:, 0]);"
         "print(r.feature_importances_.shape)"
     )
-    result = run(code)
+    result = run(code, hidden=["torch", "skorch"])
     assert result.stdout.strip() == "(3,)", result.stderr[-2000:]
 
 

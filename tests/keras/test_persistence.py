@@ -177,7 +177,8 @@ def test_layers_of_main_in_two_processes(tmp_path):
                     return self.out(self.hidden(inputs))
 
             def build(units=4):
-                return keras.Sequential([layers.Input((3,)), Own(), layers.Dense(units, "relu"), layers.Dense(2, "softmax")])
+                hidden = layers.Dense(units, "relu")
+                return keras.Sequential([layers.Input((3,)), Own(), hidden, layers.Dense(2, "softmax")])
 
             if __name__ == "__main__":
                 X = np.random.default_rng(0).normal(size=(80, 3))
