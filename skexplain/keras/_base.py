@@ -171,8 +171,8 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
         """A model is never trained itself, so that clones may share it; copying it could lose custom layers."""
         if not isinstance(self.model, keras.Model):
             return _clone_parametrized(self)
-        bare = object.__new__(type(self))
-        vars(bare).update(vars(self), model=None)
+        bare: Any = object.__new__(type(self))
+        bare.__dict__.update(self.__dict__ | {"model": None})
         twin = _clone_parametrized(bare)
         twin.model = self.model
         return twin
