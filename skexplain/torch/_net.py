@@ -6,6 +6,7 @@ import copy
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -292,7 +293,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         return super().set_params(**params)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in inspect.signature(type(self).__init__).parameters:
+        if name in constructor_names(type(self)):
             self.__dict__[name] = value  # a parameter, though it may be a module instance
         else:
             super().__setattr__(name, value)
@@ -303,7 +304,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
     @property
     def _params_to_validate(self) -> set[str]:
         """Names that the constructor does not list: skorch checks their prefixes once the net is built."""
-        return set(self._get_param_names()) - set(inspect.signature(type(self).__init__).parameters)
+        return set(self._get_param_names()) - constructor_names(type(self))
 
     def __repr__(self) -> str:
         """scikit-learn's: the parameters that differ from their defaults."""
@@ -320,6 +321,12 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
             super().__setstate__(state)
         else:
             self.__dict__.update(state)
+
+
+@cache
+def constructor_names(estimator: type) -> frozenset[str]:
+    """Names of the parameters that the constructor lists."""
+    return frozenset(inspect.signature(estimator.__init__).parameters)  # type: ignore[misc]
 
 
 def _is_skorch_data(X: Any) -> bool:
