@@ -171,7 +171,9 @@ class KerasNetwork(Network):
         """The function as a graph that takes any number of rows; traced once."""
         if name not in self._graphs:
             signature = [tf.TensorSpec([None] * rank, self.dtype), *(tf.TensorSpec([None], tf.int32) for _ in others)]
-            self._graphs[name] = tf.function(function, autograph=False, input_signature=signature)
+            # as a concrete function: TensorFlow would warn of retracing when several networks trace the same method
+            graph = tf.function(function, autograph=False, input_signature=signature)
+            self._graphs[name] = graph.get_concrete_function()
         return self._graphs[name]
 
     def _run(

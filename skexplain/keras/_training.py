@@ -248,7 +248,8 @@ def _due(epoch: int, frequency: Any) -> bool:
 
 
 def _learning_rate(model: keras.Model) -> float:
-    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+    rate = model.optimizer.learning_rate
+    rate = float(getattr(rate, "value", rate))  # not through NumPy, to which Keras passes an argument it warns of
     return float(f"{rate:.6g}")  # as it was written, not as float32 holds it
 
 

@@ -33,12 +33,13 @@ _PARAMETERS = """\
     lr : float or "auto", default="auto"
         Learning rate. "auto": 0.003 for the default module; for others 0.01, as in skorch.
     max_epochs : int or "auto", default="auto"
-        "auto": 200 with early stopping for the default module; for others 10, as in skorch.
+        "auto": up to 200 for the default module, stopped when the loss on a tenth of the rows no longer falls; for
+        others 10, as in skorch. A number is the number of epochs.
     batch_size : int or "auto", default="auto"
         "auto": 64 for the default module; for others 128, as in skorch. -1: all rows.
     train_split : callable, None or "auto", default="auto"
         How rows are held out to watch the loss. "auto": a stratified tenth for the default module if there are at
-        least 100 rows; for others a stratified fifth, as in skorch. None: no rows.
+        least 100 rows and ``max_epochs="auto"``; for others a stratified fifth, as in skorch. None: no rows.
     random_state : int, RandomState or None, default=None
         Makes fit and importances repeatable, and leaves torch's and NumPy's generators alone. None: torch's
         generator is used.

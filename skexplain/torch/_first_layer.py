@@ -50,17 +50,18 @@ PREAMBLE = {
     Tensor.size,
     Tensor.dim,
     Tensor.__len__,
-    Tensor.shape.__get__,  # type: ignore[attr-defined]
-    Tensor.ndim.__get__,  # type: ignore[attr-defined]
-    Tensor.dtype.__get__,  # type: ignore[attr-defined]
-    Tensor.device.__get__,  # type: ignore[attr-defined]
+    torch.as_tensor,
     torch.is_floating_point,
     Tensor.is_floating_point,
 }
 
 
+#: Products with the weights. A product without the input is taken for the layer too, and then found not to be it.
+PRODUCTS = {F.linear, torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__}
+
+
 class _Interception(TorchFunctionMode):
-    """Stops at the first ``F.linear``; gives it ``z`` as result if there is one, and remembers what came before."""
+    """Gives the first product ``z`` as its result, if there is a z, and remembers what came before it."""
 
     def __init__(self, z: Tensor | None = None) -> None:
         super().__init__()
@@ -70,10 +71,10 @@ class _Interception(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if self.result is None and func is F.linear:
+        if self.result is None and func in PRODUCTS:
             self.result = func(*args, **kwargs) if self.z is None else self.z
             return self.result
-        if self.result is None:
+        if self.result is None and getattr(func, "__name__", "") != "__get__":  # reading an attribute
             self.before.append(func)
         return func(*args, **kwargs)
 

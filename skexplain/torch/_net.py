@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -140,7 +140,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         return self
 
     def get_default_callbacks(self) -> list:
-        """skorch's, and early stopping for the default module where there are enough rows to hold some out."""
+        """skorch's, and early stopping for the default module, unless its epochs are set or its rows are few."""
         callbacks = list(super().get_default_callbacks())
         if self._early_stopping:
             stop = EarlyStopping(patience=_defaults.PATIENCE, load_best=True, sink=noop)
@@ -151,7 +151,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
     def _early_stopping(self) -> bool:
         data = self._training
         enough = data is not None and len(data.X) >= _defaults.HELD_OUT_FROM
-        return self.module is None and self.train_split == "auto" and enough
+        return self.module is None and self.train_split == "auto" and self.max_epochs == "auto" and enough
 
     def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **params: Any) -> Any:
         """skorch's loop, with the number of epochs resolved."""
@@ -177,10 +177,11 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         if self.train_split != "auto":
             return super().get_split_datasets(X, y, **params)
         dataset = self.get_dataset(X, y)
-        least, share = SKORCH_HELD_OUT_FROM, SKORCH_HELD_OUT
         if self.module is None:
-            least, share = _defaults.HELD_OUT_FROM, _defaults.HELD_OUT
-        if len(dataset) < least or not in_memory(dataset):
+            wanted, share = self._early_stopping, _defaults.HELD_OUT
+        else:
+            wanted, share = len(dataset) >= SKORCH_HELD_OUT_FROM, SKORCH_HELD_OUT
+        if not wanted or not in_memory(dataset):
             return dataset, None
         seed = self.__dict__.get("_split_seed")
         seed = int(torch.randint(2**31 - 1, (1,))) if seed is None else seed
@@ -293,7 +294,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         return super().set_params(**params)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in constructor_names(type(self)):
+        if name in constructor_names(type(self).__init__):
             self.__dict__[name] = value  # a parameter, though it may be a module instance
         else:
             super().__setattr__(name, value)
@@ -304,7 +305,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
     @property
     def _params_to_validate(self) -> set[str]:
         """Names that the constructor does not list: skorch checks their prefixes once the net is built."""
-        return set(self._get_param_names()) - constructor_names(type(self))
+        return set(self._get_param_names()) - constructor_names(type(self).__init__)
 
     def __repr__(self) -> str:
         """scikit-learn's: the parameters that differ from their defaults."""
@@ -324,9 +325,9 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
 
 
 @cache
-def constructor_names(estimator: type) -> frozenset[str]:
-    """Names of the parameters that the constructor lists."""
-    return frozenset(inspect.signature(estimator.__init__).parameters)  # type: ignore[misc]
+def constructor_names(init: Callable[..., None]) -> frozenset[str]:
+    """Names of the parameters that a constructor lists."""
+    return frozenset(inspect.signature(init).parameters)
 
 
 def _is_skorch_data(X: Any) -> bool:

@@ -240,7 +240,7 @@ class TorchNetwork(Network):
         out = raw.reshape(len(target), -1) @ self._matrix
         if self.head.squash is not None:
             out = out.softmax(1) if self.head.squash == "softmax" else out.sigmoid()
-        picked = out.gather(1, torch.as_tensor(target, device=self.device)[:, None]).sum()
+        picked = out.gather(1, as_tensor(target).to(self.device)[:, None]).sum()
         if not picked.requires_grad:
             return torch.zeros_like(x)
         (g,) = torch.autograd.grad(picked, x, allow_unused=True)

@@ -33,6 +33,7 @@ def straight():
         "log_softmax": stack(nn.Linear(D, 8), nn.ReLU(), nn.Linear(8, 3), nn.LogSoftmax(dim=1)),
         "sigmoid": stack(nn.Linear(D, 8), nn.ReLU(), nn.Linear(8, 1), nn.Sigmoid()),
         "one number": OneNumber(),
+        "matmul": Matmul(),
     }
 
 
@@ -45,6 +46,7 @@ def crooked():
         "activation first": stack(nn.Tanh(), nn.Linear(D, 8), nn.ReLU(), nn.Linear(8, 3)),
         "square first": SquareFirst(),
         "gate": Gate(),
+        "product of weights": ProductOfWeights(),
         "convolution": Convolution(),
         "lstm": Recurrent(),
         "part of the columns": PartOfColumns(),
@@ -59,6 +61,17 @@ class Functional(nn.Module):
 
     def forward(self, x):
         return self.b(torch.relu(self.a((x - 0.3) / 2)))
+
+
+class Matmul(Functional):
+    def forward(self, x):
+        return self.b(torch.tanh(x @ self.a.weight.T + self.a.bias))
+
+
+class ProductOfWeights(Functional):
+    def forward(self, x):
+        weight = self.b.weight @ self.a.weight  # no input in the first product
+        return x @ weight.T
 
 
 class OneNumber(Functional):

@@ -31,6 +31,15 @@ class ConvolutionFirst(nn.Module):
         return self.out(torch.relu(self.conv(x[:, None])).flatten(1))
 
 
+class Record(skorch.callbacks.Callback):
+    def initialize(self):
+        self.states = []
+        return self
+
+    def on_epoch_end(self, net, **kwargs):
+        self.states.append({k: v.clone() for k, v in net.module_.state_dict().items()})
+
+
 def build(n_features, n_outputs, hidden=5):
     return nn.Sequential(nn.Linear(n_features, hidden), nn.Tanh(), nn.Linear(hidden, n_outputs))
 
@@ -118,14 +127,21 @@ def test_unexpected_argument_is_named(blobs):
 
 def test_early_stopping_keeps_the_best_weights():
     X, y = load_breast_cancer(return_X_y=True)
-    clf = NeuralNetClassifier(random_state=0).fit(X, y)
+    record = Record()
+    clf = NeuralNetClassifier(random_state=0, callbacks=[record]).fit(X, y)
     losses = clf.history[:, "valid_loss"]
     assert len(losses) < 200
     best = int(np.argmin(losses))
     assert len(losses) - 1 - best == 15
-    # the weights are those of the best epoch: trained that long and no longer, the same predictions
-    again = NeuralNetClassifier(random_state=0, max_epochs=best + 1).fit(X, y)
-    np.testing.assert_array_equal(again.predict_proba(X), clf.predict_proba(X))
+    kept = dict(clf.callbacks_)["Record"].states[best]
+    assert all(torch.equal(v, kept[k]) for k, v in clf.module_.state_dict().items())
+
+
+def test_epochs_that_are_set_are_run(blobs):
+    X, y = blobs
+    clf = NeuralNetClassifier(random_state=0, max_epochs=60).fit(X, y)
+    assert len(clf.history) == 60
+    assert "valid_loss" not in clf.history[-1]
 
 
 DATA = {
