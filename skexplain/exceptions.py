@@ -9,3 +9,7 @@ class CompletenessError(RuntimeError):
 
 class UnsupportedModelError(TypeError):
     """The model, or something it is built of, cannot be explained by what was asked for."""
+
+
+class InterruptedWarning(UserWarning):
+    """Sampling was interrupted; the result is of the samples drawn so far."""

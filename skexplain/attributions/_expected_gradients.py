@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_scalar
 
 from .._network import CHUNK, Network
+from ..exceptions import InterruptedWarning
 from ._base import Attributed, Attribution
 from ._completeness import check_paths, pick
 
@@ -83,7 +84,7 @@ class ExpectedGradients(Attribution):
             if c.n < 2:
                 raise
             message = f"Interrupted: expected gradients of {c.n} of {self.n_samples} samples a row."
-            warnings.warn(message, stacklevel=2)
+            warnings.warn(message, InterruptedWarning, stacklevel=2)
         values, error = c.controlled_mean(delta)
         return Attributed(values, error, gap)
 

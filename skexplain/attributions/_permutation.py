@@ -13,6 +13,7 @@ from sklearn.metrics import get_scorer
 from sklearn.utils.validation import check_scalar
 
 from .._network import Network
+from ..exceptions import InterruptedWarning
 from ._base import Attribution
 
 #: Rows of outputs formed at once.
@@ -87,7 +88,7 @@ class Permutation(Attribution):
             if not done:
                 raise
             message = f"Interrupted: permutation importance of {done} of {self.n_repeats} repeats."
-            warnings.warn(message, stacklevel=2)
+            warnings.warn(message, InterruptedWarning, stacklevel=2)
         d = drops[0].T / done if drops[0].ndim == 2 else np.array(drops)
         error = d.std(axis=0, ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.full(len(groups), np.nan)
         return d.mean(axis=0), error
