@@ -8,7 +8,6 @@ DROPOUT = 0.0
 
 #: Adam's step.
 LEARNING_RATE = 3e-3
-WEIGHT_DECAY = 0.0
 BATCH_SIZE = 64
 MAX_EPOCHS = 200
 #: Epochs without a better held-out loss before training stops.

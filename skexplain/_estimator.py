@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, check_scalar
 
 from ._columns import Groups
 from ._data import prediction_rows
@@ -69,8 +71,15 @@ class ExplainableMixin:
             raise NotFittedError(
                 f"This {type(self).__name__} instance is not fitted yet. Call 'fit' before reading importances."
             )
+        strategy = get_attribution(self.attribution)
+        if self._importances is not None and not _same(strategy, self._importances.strategy):
+            self._importances = None  # `attribution` was set anew
         if self._importances is None:
-            assert self._kept is not None
+            if self._kept is None:
+                raise ValueError(
+                    f"attribution={strategy} was set after fit, and no row was kept (keep_rows=False). Fit again, or "
+                    "use `importances(X, y)`."
+                )
             self._importances = self._compute_importances(*self._kept)
         return self._importances
 
@@ -131,9 +140,11 @@ class ExplainableMixin:
     def set_params(self, **params: Any) -> Any:
         """Set parameters; ``attribution__n_steps`` also works while ``attribution`` is a name."""
         if any(key.startswith("attribution__") for key in params):
-            # a strategy of its own, so that no other clone's object is changed
-            chosen = params.pop("attribution", self.attribution)
-            self.attribution = get_attribution(chosen)
+            chosen = get_attribution(params.pop("attribution", self.attribution))
+            if not hasattr(chosen, "set_params"):
+                raise ValueError(f"attribution={chosen!r} has no parameters that can be set; make it a BaseEstimator.")
+            # a strategy of its own, so that no other estimator's object is changed
+            self.attribution = clone(chosen)
             nested = {k.removeprefix("attribution__"): v for k, v in params.items() if k.startswith("attribution__")}
             self.attribution.set_params(**nested)
             params = {k: v for k, v in params.items() if not k.startswith("attribution__")}
@@ -159,8 +170,7 @@ class ExplainableMixin:
         y : ndarray of shape (n,) or (n, n_outputs)
             Targets as the user wrote them.
         """
-        if self.importance_rows < 1:
-            raise ValueError(f"importance_rows={self.importance_rows} must be at least 1.")
+        check_scalar(self.importance_rows, "importance_rows", Integral, min_val=1)
         self._importance_seed = seed_of(None, self.random_state)
         rows = spread_rows(y, self.importance_rows, np.random.default_rng(self._importance_seed))
         self._importances = None
@@ -177,6 +187,13 @@ class ExplainableMixin:
         except AttributeError as exc:
             # hasattr() would swallow it, and the user would read "has no attribute 'feature_importances_'"
             raise RuntimeError(f"{self.attribution} failed with an AttributeError: {exc}") from exc
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two strategies are of one class and have equal parameters."""
+    if a is b or not (hasattr(a, "get_params") and type(a) is type(b)):
+        return a is b
+    return repr(a.get_params()) == repr(b.get_params())
 
 
 class _OnKeptRows:

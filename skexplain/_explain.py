@@ -49,7 +49,8 @@ def explain(
         them, else up to 100 rows of X.
     target : "predicted", "all", label, or array of n labels, default="predicted"
         Output to explain. "predicted": the class that the network predicts for the row. For
-        regressors with several outputs "predicted" means all, and a label is an index.
+        regressors with several outputs "predicted" means all, and a label is an index. A raw network that ends in
+        several linear units is taken for a classifier; of a regressor make an estimator by `from_fitted` first.
     output : {"margin", "logit", "probability"}, default="margin"
         Scale of a classifier's outputs. Margin: the class's logit minus the mean of the others'.
     groups : dict of str to list of columns, default=None
@@ -87,6 +88,7 @@ def explain(
         raise ValueError(
             f"attribution={s.strategy} explains no single rows; use `importances`, or one of the local strategies."
         )
+    target = _checked_target(target, s)
     outputs = s.network.predict(s.rows)
     targets = _targets(target, outputs, s.network)
     parts = [_attribute(s, s.rows, t) for t in targets]
@@ -182,43 +184,56 @@ def importances(
 
 def _averaged(s: Subject, target: Any, output: Output) -> Importances:
     """Mean |attribution| over rows, in blocks of rows, so that memory does not grow with their number."""
-    d = len(s.names)
-    size, square, signed = np.zeros(d), np.zeros(d), np.zeros(d)
-    sampling, gaps, count = np.zeros(d), [], 0
-    classes = s.network.classes if len(_targets(target, np.zeros((1, s.network.n_outputs)), s.network)) == 1 else None
+    target = _checked_target(target, s)
+    n, d = len(s.rows), len(s.names)
+    size, square, signed, sampling, gaps = np.zeros(d), np.zeros(d), np.zeros(d), np.zeros(d), []
+    classes = None if _is_all(target, s.network) else s.network.classes
     per_class = np.zeros((0 if classes is None else len(classes), d))
     members = np.zeros(len(per_class))
-    for block in chunks(len(s.rows), ROWS):
+    for block in chunks(n, ROWS):
         rows = s.rows[block]
-        whole = target if isinstance(target, str) or np.ndim(target) == 0 else np.asarray(target)[block]
-        for t in _targets(whole, s.network.predict(rows), s.network):
-            part = _attribute(s, rows, t)
-            absolute = np.abs(part.values)
-            size += absolute.sum(axis=0)
-            square += (absolute**2).sum(axis=0)
-            signed += part.values.sum(axis=0)
-            sampling += 0 if part.error is None else (part.error**2).sum(axis=0)
-            count += len(rows)
-            gaps += [] if part.gap is None else [part.gap]
-            for k in range(len(per_class)):
-                per_class[k] += absolute[t == k].sum(axis=0)
-                members[k] += np.count_nonzero(t == k)
-    mean = size / count
-    spread = np.maximum(square / count - mean**2, 0) + sampling / count
+        part = target[block] if isinstance(target, np.ndarray) else target
+        targets = _targets(part, s.network.predict(rows), s.network)
+        parts = [_attribute(s, rows, t) for t in targets]
+        absolute = np.mean([np.abs(p.values) for p in parts], axis=0)
+        size += absolute.sum(axis=0)
+        square += (absolute**2).sum(axis=0)
+        signed += np.mean([p.values for p in parts], axis=0).sum(axis=0)
+        sampling += sum((p.error**2).sum(axis=0) for p in parts if p.error is not None) / len(parts)
+        gaps += [p.gap for p in parts if p.gap is not None]
+        for k in range(len(per_class)):
+            per_class[k] += absolute[targets[0] == k].sum(axis=0)
+            members[k] += np.count_nonzero(targets[0] == k)
+    # rows differ by their sampling error too; that of a single row is all there is
+    variance = np.maximum(np.maximum(square / n - (size / n) ** 2, 0) / max(n - 1, 1), sampling / n**2)
     labels = [] if classes is None else [(label, k) for k, label in enumerate(classes) if members[k]]
     return Importances(
         names=s.names,
-        values=_finite(mean, s.strategy),
-        signed=signed / count,
-        error=np.sqrt(spread / max(count - 1, 1)),
+        values=_finite(size / n, s.strategy),
+        signed=signed / n,
+        error=np.sqrt(variance),
         strategy=s.strategy,
         output=output,
-        target=str(target) if np.ndim(target) == 0 else "given for each row",
-        n_rows=len(s.rows),
+        target="given for each row" if isinstance(target, np.ndarray) else str(target),
+        n_rows=n,
         random_state=s.seed,
         per_class={label: per_class[k] / members[k] for label, k in labels},
         gap=max(gaps, default=None),
     )
+
+
+def _checked_target(target: Any, s: Subject) -> Any:
+    """A word or a label as it is, labels of rows as an array of the rows' number."""
+    if np.ndim(target) == 0:
+        reserved = {"predicted", "all"} & set(() if s.network.classes is None else s.network.classes.tolist())
+        if isinstance(target, str) and target in reserved:
+            raise ValueError(f"target={target!r} is also a class; pass an array with a label for each row.")
+        return target
+    target = np.asarray(target)
+    target = target.ravel() if target.ndim == 2 and target.shape[1] == 1 else target
+    if target.shape != (len(s.rows),):
+        raise ValueError(f"target has shape {target.shape}; pass one label, or one for each of the {len(s.rows)} rows.")
+    return target
 
 
 def _is_all(target: Any, network: Network) -> bool:
@@ -241,9 +256,7 @@ def _targets(target: Any, outputs: NDArray, network: Network) -> list[NDArray]:
     if missing:
         what = "outputs are" if network.classes is None else "classes are"
         raise ValueError(f"target={missing[0]!r} does not exist; {what} {labels}, or 'predicted', or 'all'.")
-    if wanted.ndim and len(asked) != n and n > 1:
-        raise ValueError(f"target has {len(asked)} labels for {n} rows.")
-    return [np.array([position[label] for label in asked][:n])]
+    return [np.array([position[label] for label in asked])]
 
 
 def _attribute(s: Subject, rows: NDArray, target: NDArray) -> Attributed:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 
 from ._columns import column_names, dense
@@ -15,7 +16,8 @@ from ._explain import importances
 from ._head import Output
 from ._network import Network, chunks
 from ._subject import readable, reading, seed_of, truth_of
-from ._wrap import as_network
+from ._wrap import as_network, unwrap
+from .exceptions import UnsupportedModelError
 from .explanation import Importances
 
 
@@ -62,10 +64,20 @@ class _Fitted(ExplainableMixin, BaseEstimator):
         """What `explain` works on: a pipeline is explained in the columns in front of it."""
         return self if self._last is self.model else self.model
 
+    @property
+    def _known_rows(self) -> Any:
+        """Rows in the columns of the user, for pipelines."""
+        return None if self._last is self.model or self._kept is None else self._kept[0]
+
     def _last_network(self, output: Output = "margin") -> Network:
-        rows, y = self._seen
-        classes = None if self.classes is None else np.asarray(self.classes)
-        return as_network(self._last, rows, y=y, classes=classes, output=output)
+        rows, labels = self._seen
+        return as_network(self._last, rows, classes=labels, regression=labels is None, output=output)
+
+    @property
+    def _answers_itself(self) -> bool:
+        """Whether the model is an estimator, whose own predictions are the ones to give."""
+        last = self._last
+        return unwrap(last)[0] is not last or isinstance(last, MLPClassifier | MLPRegressor) or last is not self.model
 
     def _check_rows(self, X: Any) -> NDArray:
         if self._last is not self.model and len(self.model) > 1:
@@ -79,19 +91,24 @@ class _Fitted(ExplainableMixin, BaseEstimator):
             return np.concatenate([network.predict(rows[block]) for block in chunks(len(rows))])
 
     def _remember(self, X: Any, y: Any) -> None:
-        """Keep rows for importances, and what `fit` would have learned of the columns."""
+        """Keep rows for importances, and what `fit` would have learned of columns and labels."""
         rows = self._check_rows(X)
         truth = None if y is None else truth_of(y, len(rows))
         few = spread_rows(np.zeros(len(rows)) if truth is None else truth, 100, np.random.default_rng(0))
-        self._seen = rows[few], truth
+        given = None if self.classes is None else np.asarray(self.classes)
         with reading(rows):
-            self._last_network()
+            network = as_network(self._last, rows[few], y=truth, classes=given)
+        if network.classes is None and network.head.kind != "linear":
+            raise UnsupportedModelError(
+                f"The model has {network.n_outputs} independent sigmoid outputs (several labels a row), which is no "
+                "classifier of scikit-learn's. Use `skexplain.explain(model, X, target=...)` for one of them."
+            )
+        self._seen = rows[few], network.classes
         self._importance_seed = seed_of(None, self.random_state)
         key = np.zeros(len(rows)) if truth is None else truth
         kept = spread_rows(key, self.importance_rows, np.random.default_rng(self._importance_seed))
         frame = X.iloc[kept] if hasattr(X, "iloc") else np.asarray(X)[kept]
         self._kept = frame, None if truth is None else truth[kept]
-        self._seen = rows[few], None if truth is None else np.unique(truth)
         self._importances = None
         self.n_features_in_ = int(np.prod(np.shape(frame)[1:]))
         if hasattr(X, "columns"):
@@ -120,16 +137,20 @@ class FittedClassifier(ClassifierMixin, _Fitted):
 
     @property
     def classes_(self) -> NDArray:
-        classes = self._last_network().classes
-        assert classes is not None
-        return classes
+        labels = self._seen[1]
+        assert labels is not None
+        return labels
 
     def predict(self, X: Any) -> NDArray:
-        """Most probable label of each row, ``(n,)``."""
+        """Label of each row, ``(n,)``: the most probable, unless the model is an estimator that decides otherwise."""
+        if self._answers_itself:
+            return np.asarray(self.model.predict(X))
         return self.classes_[self._outputs(X).argmax(axis=1)]
 
     def predict_proba(self, X: Any) -> NDArray:
         """Probability of each class, ``(n, n_classes)``."""
+        if self._answers_itself and hasattr(self.model, "predict_proba"):
+            return np.asarray(self.model.predict_proba(X))
         return np.exp(self._last_network().head.log_probabilities(self._outputs(X)))
 
     def decision_function(self, X: Any) -> NDArray:
@@ -148,6 +169,9 @@ class FittedRegressor(RegressorMixin, _Fitted):
 
     def predict(self, X: Any) -> NDArray:
         """Prediction for each row, ``(n,)`` or ``(n, n_outputs)``."""
+        if self._answers_itself:
+            predicted = np.asarray(self.model.predict(X))
+            return predicted[:, 0] if predicted.ndim == 2 and predicted.shape[1] == 1 else predicted
         outputs = self._outputs(X)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
@@ -205,7 +229,7 @@ def from_fitted(
     """
     probe = FittedRegressor(model, classes=classes)
     probe._remember(X, y)
-    kind = FittedRegressor if probe._last_network().classes is None else FittedClassifier
+    kind = FittedRegressor if probe._seen[1] is None else FittedClassifier
     fitted = kind(model, classes=classes, attribution=attribution, random_state=random_state)
     fitted._remember(X, y)
     return fitted

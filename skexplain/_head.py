@@ -127,7 +127,7 @@ def decide_head(
         if n_raw == 1 and classes is None and y is None:
             return Head("linear", 1, output), None
         activation = "sigmoid" if n_raw == 1 else "softmax"
-    elif regression:
+    elif regression or (activation == "sigmoid" and classes is None and _continuous(y, n_raw)):
         return Head("linear", n_raw, output), None
     head = Head(activation, n_raw, output)  # type: ignore[arg-type]
     if head.kind == "sigmoid" and n_raw > 1 and classes is None:
@@ -143,12 +143,13 @@ def decide_head(
 
 
 def _continuous(y: NDArray | None, n_raw: int) -> bool:
-    """Whether y is the target of a regression with ``n_raw`` outputs."""
+    """Whether y is the target of a regression with ``n_raw`` outputs, and not labels, one-hot or indicator rows."""
     if y is None:
         return False
-    if np.ndim(y) == 2 and np.shape(y)[1] > 1:
-        return not is_distribution(np.asarray(y, dtype=np.float64))
+    y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] > 1:
+        return not (is_distribution(y.astype(np.float64)) or np.isin(y, (0, 1)).all())
     y = np.ravel(y)
     if y.dtype.kind == "f" and np.any(y != np.round(y)):
         return True
-    return len(np.unique(y)) != 2 if n_raw == 1 else False
+    return y.dtype.kind in "fiu" and n_raw == 1 and len(np.unique(y)) != 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,8 +11,15 @@ from numpy.typing import NDArray
 
 from ._head import Head
 
-#: Rows handed to a framework at once: large enough to hide its per-call cost, small enough for the caches.
+#: Most rows handed to a framework at once: enough to hide its per-call cost, few enough for the caches.
 CHUNK = 4096
+#: Most numbers handed over at once, where rows are long.
+CHUNK_NUMBERS = 2**20
+
+
+def rows_at_once(X: NDArray) -> int:
+    """How many rows of X's width are handed to a framework at once."""
+    return int(np.clip(CHUNK_NUMBERS // max(1, math.prod(X.shape[1:])), 16, CHUNK))
 
 
 def chunks(n: int, size: int = CHUNK) -> Iterator[slice]:
@@ -49,6 +57,11 @@ class Network(ABC):
     @property
     def n_outputs(self) -> int:
         return self.head.n_outputs
+
+    @property
+    def eps(self) -> float:
+        """Relative rounding error of the numbers the model computes in."""
+        return float(np.finfo(np.float32).eps)
 
     @abstractmethod
     def raw(self, X: NDArray) -> NDArray:
@@ -128,6 +141,8 @@ class DenseNetwork(Network):
         Of the hidden layers, in scikit-learn's names.
     head : Head
     classes : ndarray or None
+    ending : str, default="identity"
+        Activation that belongs to the predictions of a regressor.
     """
 
     def __init__(
@@ -137,16 +152,22 @@ class DenseNetwork(Network):
         activation: str,
         head: Head,
         classes: NDArray | None = None,
+        ending: str = "identity",
     ) -> None:
         self.weights, self.biases, self.head, self.classes = weights, biases, head, classes
         self.function, self.slope = ACTIVATIONS[activation]
+        self.ending, self.ending_slope = ACTIVATIONS[ending]
+
+    @property
+    def eps(self) -> float:
+        return float(np.finfo(self.weights[0].dtype).eps)
 
     def raw(self, X: NDArray) -> NDArray:
-        return self._forward(X)[-1]
+        return self.ending(self._forward(X)[-1])
 
     def gradient(self, X: NDArray, target: NDArray) -> NDArray:
-        *hidden, raw = self._forward(X)
-        g = self._output_slope(raw, target)
+        *hidden, z = self._forward(X)
+        g = self._output_slope(self.ending(z), target) * self.ending_slope(z)
         for W, z in zip(self.weights[:0:-1], reversed(hidden), strict=True):
             g = (g @ W.T) * self.slope(z)
         return g @ self.weights[0].T
@@ -178,8 +199,10 @@ def _logistic(z: NDArray) -> NDArray:
     return 0.5 * (1 + np.tanh(0.5 * z))
 
 
+#: Of hidden layers and endings, with their slopes.
 ACTIVATIONS: dict[str, tuple[Function, Function]] = {
     "identity": (lambda z: z, np.ones_like),
+    "exp": (np.exp, np.exp),
     "logistic": (_logistic, lambda z: _logistic(z) * _logistic(-z)),
     "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
     "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(z.dtype)),

@@ -13,11 +13,12 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_random_state
 
-from ._columns import Groups, column_names, dense, resolve_groups, trace_columns
+from ._columns import Groups, column_names, dense, resolve_groups, trace_columns, varying
 from ._head import Output
 from ._network import Network
 from ._wrap import EstimatorNetwork, as_network, frameworks, unwrap
 from .attributions._registry import get_attribution
+from .exceptions import UnsupportedModelError
 
 #: Most background rows that are drawn by ourselves.
 BACKGROUND_ROWS = 100
@@ -63,9 +64,12 @@ def subject_of(
     own = getattr(model, "attribution", None) or "expected_gradients"
     strategy = get_attribution(own if attribution is None else attribution)
     seed = seed_of(model, random_state)
+    model = getattr(model, "best_estimator_", model)
+    if background is None and hasattr(model, "_known_rows"):
+        background = model._known_rows  # of a pipeline's user, in the columns in front of it
     model = getattr(model, "_explained", model)
     y = None if y is None else np.asarray(y)
-    if not getattr(strategy, "needs_gradient", True) and not is_network(model):
+    if not getattr(strategy, "needs_gradient", True) and not (is_network(model) and _predicts_plainly(model)):
         look = _from_outside(model, X, output)
     elif isinstance(model, Pipeline):
         look = _behind_pipeline(model, X, y, background, output, feature_names, seed)
@@ -102,7 +106,8 @@ def _behind_pipeline(
     """The network at the end of a pipeline, on transformed rows."""
     X = X if hasattr(X, "iloc") else np.asarray(X)
     last, transform = model[-1], model[:-1].transform if len(model) > 1 else lambda Z: Z
-    T, origin = trace_columns(transform, X, column_names(X, feature_names, model, X.shape[1]))
+    names = column_names(X, feature_names, model, X.shape[1])
+    T, origin = trace_columns(transform, X, names, background)
 
     def rows_of(T: NDArray) -> NDArray:
         # with `set_output` the last step was fitted on a frame, and wants its names
@@ -116,8 +121,17 @@ def _behind_pipeline(
     rows = rows_of(T)
     with reading(rows):
         network = as_network(last, rows[:BACKGROUND_ROWS], y=y, output=output)
-    back = None if background is None else rows_of(dense(transform(background)))
-    return network, rows, _background(last, rows, back, seed), origin
+    given = None if background is None else rows_of(dense(transform(background)))
+    back = _background(last, rows, given, seed)
+    owned = np.isin(np.arange(rows.shape[1]), np.concatenate(origin))
+    lost = np.flatnonzero(varying(np.concatenate([rows, back])) & ~owned)
+    if len(lost):
+        raise UnsupportedModelError(
+            f"{len(lost)} columns of the pipeline's output differ between the rows and the background, but not among "
+            f"the {len(X)} rows, so it cannot be seen which of the columns {list(names)} they come from. Pass "
+            "`background=` with rows in front of the pipeline, in which every column varies."
+        )
+    return network, rows, back, origin
 
 
 def _directly(model: Any, X: Any, y: NDArray | None, background: Any, output: Output, seed: int) -> _Look:
@@ -138,6 +152,11 @@ def is_network(model: Any) -> bool:
     raw = unwrap(model)[0] if frameworks(model) & {"skorch", "scikeras", "keras", "torch"} else model
     own = hasattr(model, "_network") or isinstance(raw, MLPClassifier | MLPRegressor)
     return own or bool(frameworks(raw) & {"keras", "torch"})
+
+
+def _predicts_plainly(model: Any) -> bool:
+    """Whether a wrapper predicts what its network says, without a threshold or nonlinearity of the user's."""
+    return isinstance(getattr(model, "predict_nonlinearity", "auto"), str) and not hasattr(model, "threshold")
 
 
 def readable(model: Any, X: Any) -> NDArray:
@@ -161,6 +180,11 @@ def _background(model: Any, rows: NDArray, given: NDArray | None, seed: int) -> 
         kept = getattr(model, "_kept_background", None)
         if kept is not None:
             return kept
+        if np.all(rows == rows[:1]):
+            raise ValueError(
+                f"X has {len(rows)} row(s), all alike, and would be compared with itself. Pass `background=`: typical "
+                "rows, for instance some of the training data."
+            )
         order = np.random.default_rng(seed).permutation(len(rows))[:BACKGROUND_ROWS]
         return rows[np.sort(order)]
     if given.shape[1:] != rows.shape[1:]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import is_regressor
+from sklearn.base import BaseEstimator, is_regressor
 from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.utils import get_tags
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ._head import Head, Output, decide_head
@@ -48,6 +50,7 @@ def as_network(
     *,
     y: NDArray | None = None,
     classes: NDArray | None = None,
+    regression: bool = False,
     output: Output = "margin",
 ) -> Network:
     """Put a trained model behind the `Network` boundary.
@@ -63,6 +66,8 @@ def as_network(
         Targets, to tell classifiers from regressors where the model does not say.
     classes : array-like, optional
         Labels of the outputs, in their order.
+    regression : bool
+        Whether the model is known to be a regressor.
     output : {"margin", "logit", "probability"}
         Scale to explain.
 
@@ -76,8 +81,8 @@ def as_network(
         return model._network(output)
     if isinstance(model, MLPClassifier | MLPRegressor):
         return _mlp_network(model, output)
-    raw, labels, regression = unwrap(model)
-    classes = labels if classes is None else classes
+    raw, labels, regressor = unwrap(model)
+    classes, regression = labels if classes is None else classes, regression or regressor
     if "keras" in frameworks(raw):
         from .keras._network import keras_network as build
     elif "torch" in frameworks(raw):
@@ -94,15 +99,17 @@ def as_network(
 def _mlp_network(model: MLPClassifier | MLPRegressor, output: Output) -> DenseNetwork:
     check_is_fitted(model)
     regression = isinstance(model, MLPRegressor)
-    activation = {"logistic": "sigmoid", "identity": "linear"}.get(model.out_activation_, model.out_activation_)
+    activation = {"logistic": "sigmoid", "softmax": "softmax"}.get(model.out_activation_, "linear")
+    several_labels = activation == "sigmoid" and model.n_outputs_ > 1
     head, classes = decide_head(
         activation,
         model.n_outputs_,
         output=output,
-        classes=None if regression else model.classes_,
+        classes=None if regression or several_labels else model.classes_,
         regression=regression,
     )
-    return DenseNetwork(model.coefs_, model.intercepts_, model.activation, head, classes)
+    ending = "exp" if model.out_activation_ == "exp" else "identity"
+    return DenseNetwork(model.coefs_, model.intercepts_, model.activation, head, classes, ending=ending)
 
 
 class EstimatorNetwork(Network):
@@ -153,14 +160,18 @@ class EstimatorNetwork(Network):
         # estimators and data frames cost by the call, not by the row: many coalitions in one call
         out = np.empty((len(coalitions), len(X), self.n_outputs))
         for block in chunks(len(coalitions), CHUNK // max(1, len(X))):
-            replaced = [
-                replace_columns(X, reference, np.concatenate([g for g, m in zip(groups, row, strict=True) if m]))
-                if row.any()
-                else X
-                for row in coalitions[block]
-            ]
-            out[block] = self.predict(np.concatenate(replaced)).reshape(-1, len(X), self.n_outputs)
+            rows = np.concatenate(_replaced(X, reference, groups, coalitions[block]))
+            out[block] = self.predict(rows).reshape(-1, len(X), self.n_outputs)
         return out
+
+    def stand_ins(
+        self, X: NDArray, reference: NDArray, groups: Sequence[NDArray], coalitions: NDArray
+    ) -> Iterator[BaseEstimator]:
+        """For each coalition an estimator that answers as the model does on the replaced rows: for scorers."""
+        for block in chunks(len(coalitions), CHUNK // max(1, len(X))):
+            asked = _Asked(self.model, self._decode(np.concatenate(_replaced(X, reference, groups, coalitions[block]))))
+            for k in range(block.stop - block.start):
+                yield _StandIn(asked, slice(k * len(X), (k + 1) * len(X)))
 
     def gradient(self, X: NDArray, target: NDArray) -> NDArray:
         raise UnsupportedModelError(f"A {type(self.model).__name__} has no gradient; use attribution='permutation'.")
@@ -173,3 +184,55 @@ class EstimatorNetwork(Network):
         columns, dtypes = self.frame
         frame = {j: pd.Series(X[:, j]).astype(dtype) for j, dtype in enumerate(dtypes)}
         return pd.DataFrame(frame).set_axis(columns, axis=1)
+
+
+def _replaced(X: NDArray, reference: NDArray, groups: Sequence[NDArray], coalitions: NDArray) -> list[NDArray]:
+    """X with the groups of each coalition taken from the reference."""
+    columns = [
+        np.concatenate([groups[int(g)] for g in np.flatnonzero(row)] or [np.empty(0, int)]) for row in coalitions
+    ]
+    return [replace_columns(X, reference, c) for c in columns]
+
+
+class _Asked:
+    """A model and many rows; each of its methods is called once, for all of them."""
+
+    def __init__(self, model: Any, rows: Any) -> None:
+        self.model, self.rows = model, rows
+        self._answers: dict[str, NDArray] = {}
+
+    def __call__(self, method: str) -> NDArray:
+        if method not in self._answers:
+            self._answers[method] = np.asarray(getattr(self.model, method)(self.rows))
+        return self._answers[method]
+
+
+def _has(method: str) -> Any:
+    return available_if(lambda self: hasattr(self.asked.model, method))
+
+
+class _StandIn(BaseEstimator):
+    """What a model answers on some of the rows it was asked about."""
+
+    def __init__(self, asked: _Asked, part: slice) -> None:
+        self.asked = asked
+        self.part = part
+
+    def __sklearn_tags__(self) -> Any:
+        return get_tags(self.asked.model)
+
+    @property
+    def classes_(self) -> NDArray:
+        return self.asked.model.classes_
+
+    @_has("predict")
+    def predict(self, X: Any) -> NDArray:
+        return self.asked("predict")[self.part]
+
+    @_has("predict_proba")
+    def predict_proba(self, X: Any) -> NDArray:
+        return self.asked("predict_proba")[self.part]
+
+    @_has("decision_function")
+    def decision_function(self, X: Any) -> NDArray:
+        return self.asked("decision_function")[self.part]

@@ -179,7 +179,10 @@ class Explanation:
 
     def __getitem__(self, rows: int | slice | NDArray) -> Explanation:
         """Some of the rows."""
-        rows = slice(rows, rows + 1 or None) if isinstance(rows, int) else rows
+        if isinstance(rows, int | np.integer):
+            if not -len(self) <= rows < len(self):
+                raise IndexError(f"row {rows} of an Explanation of {len(self)} rows")
+            rows = slice(int(rows), int(rows) + 1 or None)
         data = self.data.iloc[rows] if hasattr(self.data, "iloc") else np.asarray(self.data)[rows]
         return replace(
             self,

@@ -465,7 +465,7 @@ class EstimatorContract:
             fitted.predict(np.full((2, 4), np.inf))
         with pytest.raises(ValueError, match="dtype='half' is not supported; pass 'float32' or 'float64'"):
             self.classifier(dtype="half").fit(X, y)
-        with pytest.raises(ValueError, match="importance_rows=0 must be at least 1"):
+        with pytest.raises(ValueError, match="importance_rows == 0, must be >= 1"):
             self.classifier(importance_rows=0).fit(X, y)
         with pytest.raises(TypeError, match=r"attribution=Permutation is a class; pass an object: Permutation\(\)"):
             fitted.importances(X, y, attribution=Permutation)

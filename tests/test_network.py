@@ -21,7 +21,7 @@ def dense(activation="tanh", kind="softmax", output="margin", n_raw=3):
     )
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS.keys() - {"exp"}))
 @pytest.mark.parametrize(
     ("kind", "output", "n_raw"),
     [
@@ -41,6 +41,13 @@ def test_gradient_is_the_slope(activation, kind, output, n_raw):
         step = h * np.eye(4)[j]
         slope = (net.predict(X + step) - net.predict(X - step))[np.arange(30), t] / (2 * h)
         np.testing.assert_allclose(g[:, j], slope, rtol=1e-3, atol=1e-6)
+
+
+def test_gradient_behind_an_exponential_ending():
+    net = DenseNetwork([np.array([[0.5], [1], [-1], [0]])], [np.zeros(1)], "tanh", Head("linear", 1), ending="exp")
+    np.testing.assert_allclose(net.predict(X)[:, 0], np.exp(X @ [0.5, 1, -1, 0]))
+    expected = net.predict(X) * [[0.5, 1, -1, 0]]
+    np.testing.assert_allclose(net.gradient(X, np.zeros(30, int)), expected)
 
 
 def test_mean_gradient_is_the_weighted_sum():

@@ -17,6 +17,8 @@ TOLERANCE = 1e-3
 CHECKED_ROWS = 32
 #: Gap accepted in this check. Enough to see a gradient that is cut; kinks of ReLU cost steps like 1 / gap.
 PATH_TOLERANCE = 1e-2
+#: Largest rounding error of an output, as a fraction of the spread of f, at which completeness can be checked.
+ROUNDING = 0.02
 #: Most doublings of the steps before a row that is still not complete is given up.
 MAX_DOUBLINGS = 8
 
@@ -63,9 +65,16 @@ def integrate(
     f_x, f_start = network.predict(X), network.predict(start)
     delta = pick(f_x, target) - pick(f_start, target)
     every = np.concatenate([f_x, f_start, network.predict(background)])
-    rounding = 64 * np.finfo(np.float32).eps * np.abs(every).max(axis=0)
+    rounding = 8 * network.eps * np.abs(every).max(axis=0)
     spread = np.maximum(every.std(axis=0), np.finfo(np.float64).tiny)
-    allowed = (tolerance * spread + rounding)[target]
+    drowned = np.unique(target[rounding[target] > ROUNDING * np.maximum(spread, rounding)[target]])
+    if len(drowned) and np.any(every.std(axis=0)[drowned] > 0):
+        raise CompletenessError(
+            f"The outputs, of size {np.abs(every[:, drowned]).max():.2g}, differ so little, by about "
+            f"{spread[drowned].min():.2g}, that their rounding hides whether attributions add up. Train in "
+            "dtype='float64', or subtract a constant from the target."
+        )
+    allowed = np.maximum(tolerance * spread, rounding)[target]
 
     values, rows = np.empty(X.shape), np.arange(len(X))
     gap, worst = np.zeros(len(X)), np.zeros(len(X))

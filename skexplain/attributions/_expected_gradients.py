@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_scalar
 
-from .._network import CHUNK, Network
+from .._network import Network, rows_at_once
 from ..exceptions import InterruptedWarning
 from ._base import Attributed, Attribution
 from ._completeness import check_paths, pick
+
+#: Fewest samples from which a standard error, and the weight of the control variate, can be estimated.
+MIN_SAMPLES = 10
 
 
 class ExpectedGradients(Attribution):
@@ -24,7 +27,7 @@ class ExpectedGradients(Attribution):
     Parameters
     ----------
     n_samples : int, default=100
-        Gradients a row. Background rows are used equally often and positions on the path are stratified,
+        Gradients a row, at least 10. Background rows are used equally often and positions on the path are stratified,
         so the error falls faster than ``1 / sqrt(n_samples)``; it is reported.
 
     Raises
@@ -69,7 +72,7 @@ class ExpectedGradients(Attribution):
         self, network: Network, X: NDArray, background: NDArray, target: NDArray, rng: np.random.Generator
     ) -> Attributed:
         """``E_b,a [(x - b) * grad f(b + a (x - b))]``."""
-        check_scalar(self.n_samples, "n_samples", Integral, min_val=2)
+        check_scalar(self.n_samples, "n_samples", Integral, min_val=MIN_SAMPLES)
         rng, checking = rng.spawn(2)
         gap = check_paths(network, X, background, target, checking)
         delta = pick(network.predict(X), target) - network.predict(background).mean(axis=0)[target]
@@ -81,7 +84,7 @@ class ExpectedGradients(Attribution):
                 g = network.mean_gradient(start, stop, a.reshape(1, -1), np.ones(1), np.tile(target, q))
                 c.add(((stop - start) * g).reshape(q, *X.shape))
         except KeyboardInterrupt:
-            if c.n < 2:
+            if c.n < MIN_SAMPLES:
                 raise
             message = f"Interrupted: expected gradients of {c.n} of {self.n_samples} samples a row."
             warnings.warn(message, InterruptedWarning, stacklevel=2)
@@ -98,7 +101,7 @@ class ExpectedGradients(Attribution):
         order, strata, jitter = rng.permutation(m), rng.permutation(S), rng.random(S)
         key = row_hash(X, rng).astype(np.int64)
         first_b, first_a, phase = key % m, (key >> 21) % S, (key >> 42) / 2**21
-        q = max(1, CHUNK // len(X))
+        q = max(1, rows_at_once(X) // len(X))
         for k in range(0, S, q):
             s = np.arange(k, min(k + q, S))[:, None]
             a = (strata[(s + first_a) % S] + (jitter[s] + phase) % 1) / S
@@ -141,4 +144,5 @@ class _Moments:
         varies = variance_C > 1e-12 * np.maximum(mean_C[wide] ** 2, np.finfo(np.float64).tiny)
         beta = np.where(varies, covariance / np.where(varies, variance_C, 1), 0)
         left = np.maximum(variance - beta * covariance, 0)
-        return mean + beta * (delta - mean_C)[wide], np.sqrt(left / (n - 1))
+        # two degrees of freedom are spent, on the mean and on beta
+        return mean + beta * (delta - mean_C)[wide], np.sqrt(left / (n - 2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,13 +75,15 @@ class Permutation(Attribution):
         """Mean over repeats of ``score(X) - score(X with the group shuffled)``."""
         check_scalar(self.n_repeats, "n_repeats", Integral, min_val=1)
         score = _losses(network, y) if self.scoring in (None, "loss") else _scorer(network, X, y, self.scoring)
+        # a scorer may ask a model for what its probabilities do not tell, such as a decision by a threshold
+        ask_model = self.scoring not in (None, "loss") and hasattr(network, "stand_ins")
         # a seed for each shuffle, so that no result depends on another
         seeds = rng.integers(2**63, size=(self.n_repeats, len(groups)))
         drops: list[NDArray] = []
         done = 0
         try:
             for repeat in seeds:
-                drop = self._drops(network, X, groups, repeat, score)
+                drop = self._drops(network, X, groups, repeat, score, ask_model)
                 # of losses only the sum over repeats is kept: rows are what their error is about
                 drops = [drops[0] + drop] if drops and drop.ndim == 2 else [*drops, drop]
                 done += 1
@@ -94,7 +97,9 @@ class Permutation(Attribution):
         return d.mean(axis=0), error
 
     @staticmethod
-    def _drops(network: Network, X: NDArray, groups: Sequence[NDArray], seeds: NDArray, score: Callable) -> NDArray:
+    def _drops(
+        network: Any, X: NDArray, groups: Sequence[NDArray], seeds: NDArray, score: Callable, ask_model: bool
+    ) -> NDArray:
         shuffled = X.reshape(len(X), -1).copy()
         for columns, seed in zip(groups, seeds, strict=True):
             order = np.random.default_rng(seed).permutation(len(X))
@@ -105,8 +110,9 @@ class Permutation(Attribution):
             block = groups[k : k + size]
             # nothing replaced, then each group alone: in one call, so that both are rounded alike
             none_and_alone = np.eye(len(block) + 1, len(block), k=-1, dtype=bool)
-            baseline, *alone = network.predict_replaced(X, reference, block, none_and_alone)
-            drops += [score(baseline) - score(out) for out in alone]
+            answers = network.stand_ins if ask_model else network.predict_replaced
+            baseline, *alone = map(score, answers(X, reference, block, none_and_alone))
+            drops += [baseline - changed for changed in alone]
         return np.array(drops)
 
 
@@ -121,10 +127,12 @@ def _losses(network: Network, y: NDArray) -> Callable[[NDArray], NDArray]:
     return lambda outputs: network.head.log_probabilities(outputs)[rows, index]
 
 
-def _scorer(network: Network, X: NDArray, y: NDArray, scoring: str | Callable) -> Callable[[NDArray], float]:
-    """Outputs to a scikit-learn score."""
+def _scorer(network: Network, X: NDArray, y: NDArray, scoring: str | Callable) -> Callable[[Any], float]:
+    """Outputs, or an estimator that stands in for the model, to a scikit-learn score."""
     scorer = get_scorer(scoring)
     answers = _RegressorAnswers if network.classes is None else _ClassifierAnswers
+    if hasattr(network, "stand_ins"):
+        return lambda stand_in: scorer(stand_in, X, y)
     return lambda outputs: scorer(answers(network, outputs), X, y)
 
 

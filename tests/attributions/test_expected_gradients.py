@@ -68,7 +68,7 @@ def test_standard_error_falls_with_samples():
 
 
 def test_sums_are_exact_though_sampled():
-    for n in (2, 10, 100):
+    for n in (10, 100):
         delta = Product().predict(X)[:, 0] - Product().predict(B).mean()
         np.testing.assert_allclose(attribute(n).values.sum(axis=1), delta, atol=1e-9)
 
@@ -87,7 +87,7 @@ def test_control_variate_reduces_the_error():
 
 
 def test_interruption_gives_what_there_is(monkeypatch):
-    monkeypatch.setattr("skexplain.attributions._expected_gradients.CHUNK", 300)  # ten samples a block
+    monkeypatch.setattr("skexplain._network.CHUNK", 300)  # ten samples a block
 
     class Interrupted(Product):
         calls = 0
@@ -112,7 +112,7 @@ def test_row_hash_depends_on_values_only():
     assert (h < 2**63).all()
 
 
-@pytest.mark.parametrize("n", [1, 0, 2.5])
+@pytest.mark.parametrize("n", [9, 0, 2.5])
 def test_bad_n_samples(n):
     with pytest.raises((ValueError, TypeError), match="n_samples"):
         attribute(n)
