@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from ._estimator import spread_rows
 from ._explain import importances
 from ._subject import is_network
 from .attributions import Permutation
-from .exceptions import CompletenessError, UnsupportedModelError
+from .exceptions import CompletenessError, InterruptedWarning, UnsupportedModelError
 
 #: Training rows that a network behind other steps is explained on; its own default elsewhere.
 OWN_ROWS = 1000
@@ -51,29 +52,35 @@ def run_fold(
     fitted = seeded(model, seed).fit(X_train, y[train])
     score = float(get_scorer(scoring)(fitted, X_test, y[test]))
     note = None
-    try:
-        own = own_importances(fitted, X_train, y[train], names=names, groups=groups, seed=seed)
-        if own is None:
-            note = f"a {type(_last(fitted)).__name__} has no importances of its own"
-    except (UnsupportedModelError, CompletenessError) as exc:
-        # a strategy's refusal is a result, and no reason to lose the other models
-        own, note = None, str(exc)
-    with warnings.catch_warnings():
-        # of a single model an interrupted estimate is welcome; here it would only delay the end
-        warnings.filterwarnings("error", "Interrupted: permutation", UserWarning)
+    with _ending_when_interrupted():
         try:
-            shuffled = importances(
-                fitted,
-                X_test,
-                y[test],
-                attribution=Permutation(n_repeats=n_repeats, scoring=scoring),
-                groups=groups,
-                feature_names=names,
-                random_state=seed,
-            )
-        except UserWarning as exc:
-            raise KeyboardInterrupt from exc
+            own = own_importances(fitted, X_train, y[train], names=names, groups=groups, seed=seed)
+            if own is None:
+                note = f"a {type(_last(fitted)).__name__} has no importances of its own"
+        except (UnsupportedModelError, CompletenessError) as exc:
+            # a strategy's refusal is a result, and no reason to lose the other models
+            own, note = None, str(exc)
+        shuffled = importances(
+            fitted,
+            X_test,
+            y[test],
+            attribution=Permutation(n_repeats=n_repeats, scoring=scoring),
+            groups=groups,
+            feature_names=names,
+            random_state=seed,
+        )
     return Fold(score, np.full(len(shuffled), np.nan) if own is None else own, shuffled.signed, note)
+
+
+@contextmanager
+def _ending_when_interrupted() -> Iterator[None]:
+    """Of a single model the samples drawn so far are welcome; here they would only delay the end."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InterruptedWarning)
+        try:
+            yield
+        except InterruptedWarning as exc:
+            raise KeyboardInterrupt from exc
 
 
 def seeded(model: Any, seed: int) -> Any:
@@ -126,7 +133,7 @@ def own_importances(
     if not hasattr(last, "feature_importances_"):
         return None
     values = np.asarray(last.feature_importances_, dtype=np.float64)
-    if last is not model:
+    if last is not model and len(model) > 1:  # a pipeline of one step transforms nothing
         _, origin = trace_columns(model[:-1].transform, X, names)
         values = np.array([values[columns].sum() for columns in origin])
     _, members = resolve_groups(groups, names)

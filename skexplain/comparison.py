@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import reprlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, stats
 from sklearn.base import is_classifier, is_regressor
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 from sklearn.utils import check_array, column_or_1d
@@ -198,7 +201,8 @@ def compare(
     ------
     ValueError
         When classifiers and regressors are mixed, y has one class, a class has fewer rows than there are folds,
-        a group names no column, and all that scikit-learn and the models refuse.
+        a group names no column, a fold holds out fewer than 2 rows,
+        the scorer cannot score y, and all that scikit-learn and the models refuse.
 
     Notes
     -----
@@ -236,8 +240,10 @@ def compare(
     names = tuple(column_names(X, feature_names, None, X.shape[1]))
     features, _ = resolve_groups(groups, names)
     scoring = ("accuracy" if classification else "r2") if scoring is None else scoring
-    get_scorer(scoring)  # refuses an unknown name before anything is trained
+    _check_scoring(scoring, X, y, classification)
     seed = seed_of(None, random_state)
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"random_state={seed} must be between 0 and {2**32 - 1}.")
     splits = _splits(cv, X, y, classification, seed)
     seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(len(splits)) >> 1]
     results: dict[str, list[Fold]] = {name: [] for name in models}
@@ -317,6 +323,23 @@ def _rows(X: Any, y: Any, classification: bool) -> tuple[Any, NDArray]:
     return X, y
 
 
+def _check_scoring(scoring: str | Callable, X: Any, y: NDArray, classification: bool) -> None:
+    """Refuse a scorer that does not exist, or does not fit y, before anything is trained."""
+    scorer = get_scorer(scoring)
+    if not isinstance(scoring, str):
+        return  # the caller's own may ask for more than a dummy has
+    dummy, usual = (DummyClassifier(), "accuracy") if classification else (DummyRegressor(), "r2")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            scorer(dummy.fit(X, y), X, y)
+        except ValueError as exc:
+            kind, why = "a classifier" if classification else "a regressor", str(exc).rstrip(".")
+            raise ValueError(
+                f"scoring={scoring!r} cannot score {kind} on this y: {why}. Use for instance {usual!r}."
+            ) from exc
+
+
 def _splits(cv: Any, X: Any, y: NDArray, classification: bool, seed: int) -> list[tuple[NDArray, NDArray]]:
     if isinstance(cv, int | np.integer) and not isinstance(cv, bool):
         if cv < 2:
@@ -332,7 +355,14 @@ def _splits(cv: Any, X: Any, y: NDArray, classification: bool, seed: int) -> lis
                     f"cv={cv} needs at least {cv} rows of every class, but class {rare!r} has {members.min()}; use "
                     "fewer folds, or drop or merge the class."
                 )
-        cv = (StratifiedKFold if classification else KFold)(int(cv), shuffle=True, random_state=seed)
+        splitter = (StratifiedKFold if classification else KFold)(int(cv), shuffle=True, random_state=seed)
     else:
-        cv = check_cv(cv, y, classifier=classification)
-    return [(np.asarray(train), np.asarray(test)) for train, test in cv.split(X, y)]
+        splitter = check_cv(cv, y, classifier=classification)
+    splits = [(np.asarray(train), np.asarray(test)) for train, test in splitter.split(X, y)]
+    for k, (_, test) in enumerate(splits, 1):
+        if len(test) < 2:
+            raise ValueError(
+                f"cv={reprlib.repr(cv)} holds out {len(test)} row(s) in fold {k}; at least 2 are needed for r2, and to "
+                "shuffle a column among them. Use fewer folds, such as cv=5."
+            )
+    return splits

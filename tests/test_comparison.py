@@ -1,5 +1,7 @@
 """compare: laws of the protocol, the user's own columns, and what it refuses."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,12 +11,13 @@ from sklearn.datasets import load_diabetes, load_iris, make_classification
 from sklearn.decomposition import PCA
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier, RandomForestRegressor
+from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, make_scorer
-from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, KFold, LeaveOneOut, StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
@@ -22,6 +25,7 @@ import skexplain
 from skexplain._agreement import correlate, standard_error
 from skexplain._fold import own_importances, seeded
 from skexplain._wrap import EstimatorNetwork
+from skexplain.exceptions import InterruptedWarning
 
 RNG = np.random.default_rng(0)
 
@@ -351,6 +355,67 @@ def test_interruption_ends_the_comparison(iris):
         skexplain.compare({"a": Stops()}, *iris, cv=2, n_repeats=100)
 
 
+def test_another_warning_made_an_error_is_no_interruption(iris):
+    class Warns(Remembers):
+        def predict(self, X):
+            if self.seen[-1][1] == "predict":  # not for the score, but for the permutation importance
+                warnings.warn("a column looks odd", UserWarning, stacklevel=2)
+            return super().predict(X)
+
+    with pytest.raises(UserWarning, match="looks odd"):  # warnings are errors in tests
+        skexplain.compare({"a": Warns()}, *iris, cv=2, n_repeats=1)
+
+
+def test_interruption_of_own_importances_ends_the_comparison(iris, monkeypatch):
+    def interrupted(*args, **kwargs):
+        warnings.warn("Interrupted", InterruptedWarning, stacklevel=2)
+
+    monkeypatch.setattr("skexplain._fold.own_importances", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        skexplain.compare({"a": forest()}, *iris, cv=2, n_repeats=1)
+
+
+def test_pipeline_of_one_step_is_its_step(iris):
+    models = {"alone": forest(), "one": Pipeline([("rf", forest())]), "net": Pipeline([("mlp", mlp()[-1])])}
+    result = skexplain.compare(models, *iris, cv=2, n_repeats=1)
+    np.testing.assert_array_equal(result.importances[0], result.importances[1])
+    assert result.notes == {}
+
+
+def test_a_scorer_of_the_callers_own_is_not_tried_on_a_dummy(iris):
+    def depth(model, X, y):
+        return model.get_depth() if hasattr(model, "get_depth") else (np.asarray(model.predict(X)) == y).mean()
+
+    assert skexplain.compare({"t": DecisionTreeClassifier()}, *iris, cv=2, n_repeats=1, scoring=depth).scores.min() > 1
+
+
+@pytest.mark.parametrize("cv", [LeaveOneOut(), 20, [(np.arange(19), [19])]])
+def test_single_held_out_rows_are_refused_before_training(cv):
+    class Untrained(Ridge):
+        def fit(self, X, y):
+            raise AssertionError
+
+    X = RNG.normal(size=(20, 2))
+    with pytest.raises(ValueError, match=r"cv=.* holds out 1 row\(s\) in fold 1; at least 2 .* r2.* such as cv=5"):
+        skexplain.compare({"r": Untrained()}, X, X[:, 0], cv=cv)
+
+
+def test_permutation_importance_is_of_the_models_own_decisions():
+    """A threshold of 0.95 decides otherwise than the larger probability, and so loses by other shuffles."""
+    X, y = make_classification(600, 4, n_informative=2, n_redundant=0, flip_y=0.1, shuffle=False, random_state=0)
+    model = FixedThresholdClassifier(LogisticRegression(), threshold=0.95, response_method="predict_proba")
+    train, test = np.arange(0, 600, 2), np.arange(1, 600, 2)
+    models = {"high": model, "half": LogisticRegression()}
+    result = skexplain.compare(models, X, y, cv=[(train, test)], n_repeats=40)
+    for i, own in enumerate(models.values()):
+        fitted = own.fit(X[train], y[train])
+        theirs = permutation_importance(fitted, X[test], y[test], n_repeats=40, random_state=1)
+        assert result.scores[i, 0] == fitted.score(X[test], y[test])
+        noise = theirs.importances_std * np.sqrt(2 / 40)
+        assert (np.abs(result.permutation[i, 0] - theirs.importances_mean) <= 4 * noise + 1e-12).all()
+    assert np.abs(result.permutation[0] - result.permutation[1]).max() > 0.05
+
+
 X4, Y4 = load_iris(return_X_y=True)
 
 
@@ -363,6 +428,8 @@ X4, Y4 = load_iris(return_X_y=True)
         ({"models": {"f": forest(), "r": Ridge()}}, "'f' is a classifier, 'r' a regressor"),
         ({"models": {"s": StandardScaler()}}, "neither as a classifier"),
         ({"groups": {"g": ["nope"]}, "feature_names": list("abcd")}, "'nope', which is not a column"),
+        ({"groups": [["x0"]]}, r"groups=\[\['x0'\]\] must be a dict"),
+        ({"groups": {"g": [0.5]}}, r"groups\['g'\] contains 0.5"),
         ({"feature_names": ["a"]}, "feature_names has 1 names"),
         ({"y": np.zeros(150)}, "only one class"),
         ({"y": np.r_[np.zeros(148), 1, 1], "cv": 3}, "class 1.0 has 2"),
@@ -374,6 +441,14 @@ X4, Y4 = load_iris(return_X_y=True)
         ({"X": X4[:0], "y": Y4[:0]}, "at least one row"),
         ({"X": X4[:, 0]}, "1 dimension"),
         ({"scoring": "nope"}, "'nope'"),
+        (
+            {"scoring": "r2", "y": np.array(list("abc"))[Y4]},
+            "scoring='r2' cannot score a classifier.*Use .* 'accuracy'",
+        ),
+        ({"scoring": "roc_auc"}, "scoring='roc_auc' cannot score"),
+        ({"models": {"r": Ridge()}, "y": X4[:, 0] + 0.01, "scoring": "accuracy"}, "cannot score a regressor.*'r2'"),
+        ({"random_state": -1}, "random_state=-1 must be between 0 and"),
+        ({"random_state": 2**32}, "random_state=4294967296 must be between 0 and"),
         ({"X": np.where(X4 > 7, np.nan, X4), "models": {"l": LogisticRegression()}}, "contains NaN"),
         ({"X": X4.astype(str) + "a"}, "could not convert string to float"),
         ({"n_repeats": 0}, "n_repeats"),
