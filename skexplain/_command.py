@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -30,18 +29,19 @@ NETWORKS = {
 MODELS = (*NETWORKS, "forest")
 
 
-class Task(StrEnum):
-    """What ``--task`` takes."""
-
-    classification = "classification"
-    regression = "regression"
+TASKS = ("classification", "regression")
 
 
-def _whole(value: Any) -> int:
-    try:
-        return int(value)
-    except ValueError:
-        raise typer.BadParameter(f"{value!r}; pass a whole number.") from None
+def _whole(option: str) -> Callable[[Any], int]:
+    """A parser that refuses as all else does, in one sentence."""
+
+    def parse(value: Any) -> int:
+        try:
+            return int(value)
+        except ValueError:
+            _refuse(ValueError(f"{option}={value!r}; pass a whole number."))
+
+    return parse
 
 
 @app.callback()
@@ -53,13 +53,14 @@ def _app() -> None:
 def compare_command(
     source: Annotated[str, typer.Argument(help=f"A CSV file, or one of: {', '.join(DATASETS)}.")],
     target: Annotated[str | None, typer.Option(help="Column of the CSV file to predict.")] = None,
-    task: Annotated[Task | None, typer.Option(help="Seen from the target if left out.")] = None,
+    task: Annotated[str | None, typer.Option(metavar="|".join(TASKS), help="Seen from the target if left out.")] = None,
     models: Annotated[str | None, typer.Option(help="Separated by commas. [default: keras,torch,forest]")] = None,
-    cv: Annotated[int, typer.Option(parser=_whole, metavar="INTEGER", help="Number of folds.")] = 5,
+    cv: Annotated[int, typer.Option(parser=_whole("--cv"), metavar="INTEGER", help="Number of folds.")] = 5,
     scoring: Annotated[str | None, typer.Option(help="Any scikit-learn scorer. [default: accuracy or r2]")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the picture and the table.")] = Path(),
     random_state: Annotated[
-        int, typer.Option(parser=_whole, metavar="INTEGER", help="Seed of folds, models, shuffles.")
+        int,
+        typer.Option(parser=_whole("--random-state"), metavar="INTEGER", help="Seed of folds, models, shuffles."),
     ] = 0,
     drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; may be given several times.")] = None,
 ) -> None:
@@ -95,7 +96,9 @@ def _refuse(exc: Exception) -> NoReturn:
     raise typer.Exit(2) from None
 
 
-def _table(source: str, target: str | None, task: Task | None, drop: list[str]) -> Table:
+def _table(source: str, target: str | None, task: str | None, drop: list[str]) -> Table:
+    if task is not None and task not in TASKS:
+        raise ValueError(f"--task={task!r}; choose {' or '.join(TASKS)}.")
     if source in DATASETS:
         for option, value in (("--target", target), ("--task", task), ("--drop", drop)):
             if value:
@@ -103,7 +106,7 @@ def _table(source: str, target: str | None, task: Task | None, drop: list[str]) 
         return load_dataset(source)
     if not Path(source).exists():
         raise ValueError(f"{source!r} is neither a file nor one of the data sets {', '.join(DATASETS)}.")
-    return read_table(source, target, task=None if task is None else task.value, drop=drop)
+    return read_table(source, target, task=task, drop=drop)
 
 
 def _prepare(out: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +38,8 @@ CATEGORIES = 30
 CLASSES = 20
 #: Share of a text column that must read as numbers, or dates, for it to be taken as such.
 MOSTLY = 0.9
+#: What numbers are adorned with where people read them.
+ORNAMENT = re.compile(r"[%$€£,'\s]")
 DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})([ T].*)?")
 
 
@@ -100,7 +105,7 @@ def read_table(path: str | Path, target: str | None, *, task: str | None = None,
     Parameters
     ----------
     path : str or Path
-        A text file with a header; commas, semicolons or tabs between columns.
+        A text file with a header; commas, semicolons, tabs or bars between columns.
     target : str
         Name of the column to predict.
     task : {"classification", "regression"}, default=None
@@ -114,7 +119,8 @@ def read_table(path: str | Path, target: str | None, *, task: str | None = None,
         In one sentence, for whatever is wrong with the file or does not fit it.
     """
     path = Path(path)
-    frame = _read(path)
+    notes: list[str] = []
+    frame = _read(path, notes)
     columns = list(frame.columns)
     if target is None:
         raise ValueError(f"--target is missing; name the column of {path.name} to predict, one of {_some(columns)}.")
@@ -125,7 +131,6 @@ def read_table(path: str | Path, target: str | None, *, task: str | None = None,
             raise ValueError(f"{option}={column!r} is not a column of {path.name}. {hint}Columns are {_some(columns)}.")
     if target in drop:
         raise ValueError(f"--drop={target!r} is also the target; it cannot be left out.")
-    notes: list[str] = []
     missing = int(frame[target].isna().sum())
     if missing:
         frame = frame[frame[target].notna()]
@@ -140,34 +145,81 @@ def read_table(path: str | Path, target: str | None, *, task: str | None = None,
     return Table(path.name.split(".")[0] or "table", X, y, classification, texts, notes)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path, notes: list[str]) -> pd.DataFrame:
     import pandas as pd
 
     if path.is_dir():
         raise ValueError(f"{path} is a folder; pass a CSV file.")
     try:
-        frame = pd.read_csv(path, sep=_separator(path), low_memory=False, skipinitialspace=True)
+        separator = _separator(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # not even a header that is too short makes an index of the first column
+            frame = pd.read_csv(path, sep=separator, index_col=False, low_memory=False, skipinitialspace=True)
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path} is empty; a header and rows are needed.") from None
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not a text file in UTF-8; save it as CSV UTF-8.") from None
+    except pd.errors.ParserWarning:
+        line = next((line for line, _ in _head(path, separator)[1:]), 2)
+        raise ValueError(
+            f"{path} has more values in line {line} than names in the header; name every column."
+        ) from None
     except pd.errors.ParserError as exc:
-        raise ValueError(f"{path} cannot be read as a table: {str(exc).strip()}.") from None
+        raise ValueError(f"{path} cannot be read as a table: {str(exc).split('C error: ')[-1].strip()}.") from None
     except OSError as exc:
         raise ValueError(f"{path} cannot be read: {exc.strerror or exc}.") from None
     frame.columns = [str(c).strip() for c in frame.columns]
     if frame.empty:
         raise ValueError(f"{path} has a header but no rows.")
+    return frame if separator == "," else _with_points(frame, notes)
+
+
+def _with_points(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Columns with decimal commas as numbers."""
+    import pandas as pd
+
+    changed = []
+    for j, name in enumerate(frame.columns):
+        text = frame.iloc[:, j].dropna().astype(str)
+        if pd.api.types.is_numeric_dtype(frame.iloc[:, j]) or not text.str.contains(",").any():
+            continue
+        # where a point stands beside a comma, one of them divides thousands
+        points = text.str.replace(",", ".")
+        numbers = pd.to_numeric(points, errors="coerce")
+        if numbers.notna().mean() >= MOSTLY and not text.str.contains(".", regex=False).any():
+            frame.isetitem(
+                j, (points.where(numbers.notna(), text) if numbers.isna().any() else numbers).reindex(frame.index)
+            )
+            changed.append(name)
+    if changed:
+        notes.append(f"{_some(changed)} are read with decimal commas.")
     return frame
 
 
 def _separator(path: Path) -> str:
-    """Whichever of comma, semicolon and tab the header has most of."""
+    """Whichever divides the most rows as it divides the header; of commas and another the other, for commas also
+    stand in numbers and texts."""
+
+    def share(separator: str) -> tuple[float, int]:
+        header, *rows = [len(row) for _, row in _head(path, separator)] or [0]
+        alike = sum(n == header for n in rows) / max(1, len(rows))
+        return (alike, header) if header > 1 else (0.0, 0)
+
+    best = max(";\t|,", key=share)
+    return best if share(best)[1] else ","
+
+
+def _head(path: Path, separator: str, most: int = 50) -> list[tuple[int, list[str]]]:
+    """The first rows that are not blank, each with its line number; none of a compressed file."""
     if path.suffix in (".gz", ".bz2", ".xz", ".zip", ".zst"):
-        return ","
-    with path.open(encoding="utf-8") as lines:
-        header = lines.readline()
-    return max(",;\t", key=header.count)
+        return []
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+        try:
+            return [(reader.line_num, row) for row in islice(reader, most) if any(row)]
+        except csv.Error:  # read by this separator, a value is too long
+            return []
 
 
 def _target(y: pd.Series, name: str, task: str | None, notes: list[str]) -> tuple[NDArray, bool]:
@@ -199,6 +251,7 @@ def _target(y: pd.Series, name: str, task: str | None, notes: list[str]) -> tupl
         notes.append(f"The target {name!r} has {different} different values: {kind}{change}.")
     if not classification:
         return y.to_numpy(dtype=np.float64), False
+    whole = whole and bool(y.between(-(2**62), 2**62).all())
     return (y.to_numpy(dtype=np.int64) if whole else y.astype(str).to_numpy(dtype=str)), True
 
 
@@ -238,14 +291,20 @@ def _column(column: pd.Series, notes: list[str]) -> pd.Series:
     numbers = pd.to_numeric(text, errors="coerce")
     if numbers.notna().mean() >= MOSTLY:
         odd = text[numbers.isna()]
-        notes.append(
-            f"{name!r} has {len(odd)} values that are no numbers, such as {odd.iloc[0]!r}; they count as missing."
-        )
+        if len(odd):  # integers beyond 64 bit are text to pandas, too
+            notes.append(
+                f"{name!r} has {len(odd)} values that are no numbers, such as {odd.iloc[0]!r}; they count as missing."
+            )
         return numbers.reindex(column.index).astype(np.float64)
     if text.map(lambda t: DATE.fullmatch(t) is not None).mean() >= MOSTLY:
         days = pd.to_datetime(text, errors="coerce", format="mixed", utc=True) - pd.Timestamp("1970-01-01", tz="UTC")
         notes.append(f"{name!r} holds dates; they are read as days since 1970-01-01.")
         return (days / pd.Timedelta(days=1)).reindex(column.index).astype(np.float64)
+    if pd.to_numeric(text.str.replace(ORNAMENT, "", regex=True), errors="coerce").notna().mean() >= MOSTLY:
+        odd = text[numbers.isna()].iloc[0]
+        notes.append(
+            f"{name!r} is read as text because of values such as {odd!r}; write plain digits if it is a number."
+        )
     return text.astype(object).reindex(column.index)
 
 

@@ -116,13 +116,72 @@ def test_data_sets_load(name):
     assert table.behind("model") == "model"  # nothing to encode
 
 
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def write(text):
+    with open("t.csv", "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 def test_separators(tmp_path, separator):
     frame = pd.DataFrame({"a b": [1, 2, 3, 4], "c": [0.5, 0.25, 1, 2], "y": [0, 1, 0, 1]})
     frame.to_csv("t.csv", index=False, sep=separator)
     table = read_table("t.csv", "y")
     assert list(table.X.columns) == ["a b", "c"]
     assert table.X.dtypes.unique().tolist() == [np.dtype(float)]
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "column"),
+    [
+        ('"a,b,c";"y"', "{x};{c}", "a,b,c"),
+        ("\ufeff" + '"a,b,c";"y"', "{x};{c}", "a,b,c"),
+        ("\n \n\na;y", "{x};{c}", "a"),
+        ("a;y", "{x},0;{c}", "a"),
+        ("a, b;y", "{x};{c}", "a, b"),
+        ("a,y", '"{x}",{c},', "a"),
+        ("a,y", "{x},u;v|{c}", "a"),
+    ],
+)
+def test_separator_is_the_one_that_divides_rows_as_it_divides_the_header(header, row, column):
+    write("\n".join([header, *(row.format(x=j * j, c="yn"[j % 2]) for j in range(20))]))
+    table = read_table("t.csv", "y")
+    assert list(table.X.columns) == [column]
+    assert table.X[column].tolist() == [j * j for j in range(20)]
+    assert len(set(table.y)) == 2
+
+
+def test_decimal_commas():
+    lines = [f"{j},5;{'?' if j == 3 else f'{j},25'};1.234,{j};{j % 3};u,v;{j}e1,75".replace("e", "") for j in range(20)]
+    write("\n".join(["a;b;c;d;e;y", *lines]))
+    table = read_table("t.csv", "y")
+    assert not table.classification
+    assert table.y[1] == 11.75
+    np.testing.assert_array_equal(table.X["a"], np.arange(20) + 0.5)
+    np.testing.assert_array_equal(table.X["b"], np.where(np.arange(20) == 3, np.nan, np.arange(20) + 0.25))
+    assert [table.X.columns[j] for j in table.texts] == ["c", "e"]
+    assert "'a', 'b', 'y' are read with decimal commas." in table.notes
+    assert (
+        "'c' is read as text because of values such as '1.234,0'; write plain digits if it is a number." in table.notes
+    )
+
+
+def test_adorned_numbers_are_text_and_this_is_said():
+    write("a,b,c,y\n" + "".join(f'{j}%,"{j},234",{"uvw"[j % 3]},{j % 2}\n' for j in range(20)))
+    table = read_table("t.csv", "y")
+    assert table.texts == [0, 1, 2]
+    said = [note for note in table.notes if "read as text" in note]
+    assert [note.split()[0] for note in said] == ["'a'", "'b'"]
+    assert "'0%'" in said[0]
+    assert "'0,234'" in said[1]
+
+
+@pytest.mark.parametrize("values", [(10**24, 2), (-1, 2**64 - 1), (1, 2**64 - 1)])
+def test_integers_of_any_length(values):
+    write("a,y\n" + "".join(f"{values[j % 2]},{values[j // 2 % 2]}\n" for j in range(20)))
+    table = read_table("t.csv", "y")
+    assert set(table.X["a"]) == {float(v) for v in values}
+    assert set(table.y.astype(str)) == {str(v) for v in values}
+    assert not [note for note in table.notes if "'a'" in note]
 
 
 @pytest.mark.parametrize(
@@ -153,11 +212,6 @@ def test_task_can_be_chosen():
     assert run("t.csv", "--target", "y", "--task", "regression", *FOREST).exit_code == 0
 
 
-def write(text):
-    with open("t.csv", "w") as file:
-        file.write(text)
-
-
 GOOD = "a,b,y\n" + "".join(f"{j % 7},{j * j},{'no' if j % 2 else 'yes'}\n" for j in range(20))
 
 
@@ -178,7 +232,9 @@ GOOD = "a,b,y\n" + "".join(f"{j % 7},{j * j},{'no' if j % 2 else 'yes'}\n" for j
         ("", ["--target", "y"], "is empty"),
         ("a,y\n", ["--target", "y"], "no rows"),
         ("a,y\n1,\n2,\n", ["--target", "y"], "no row with a value in 'y'"),
-        ("a,b,y\n1,2\n1,2,3,4,5\n", ["--target", "y"], "cannot be read as a table"),
+        ("a,b,y\n1,2\n1,2,3,4,5\n", ["--target", "y"], "cannot be read as a table: Expected 3 fields in line 3, saw 5"),
+        ("a,y\n" + "0.12,1,1\n0.25,2,0\n" * 9, ["--target", "y"], "more values in line 2 than names in the header"),
+        ("\na,y\n\n0.12,1,1\n0.25,2\n", ["--target", "y"], "more values in line 4 than names in the header"),
         (b"a,y\n\xff\xfe,1\n", ["--target", "y"], "UTF-8"),
         (GOOD, ["--target", "y", "--task", "regression"], "contains 'yes'; use --task classification"),
         (GOOD, ["--target", "b", "--task", "classification"], "20 different values in 20 rows"),
@@ -191,10 +247,14 @@ GOOD = "a,b,y\n" + "".join(f"{j % 7},{j * j},{'no' if j % 2 else 'yes'}\n" for j
         (None, ["iris", "--models", "forest,xgb"], "contains 'xgb'; choose from keras, torch, forest"),
         (None, ["iris", "--models", ","], "names no model"),
         (None, ["iris", "--cv", "1"], "cv=1"),
-        (None, ["iris", "--cv", "many"], "'--cv': 'many'; pass a whole number"),
+        (None, ["iris", "--cv", "many"], "--cv='many'; pass a whole number"),
+        (None, ["iris", "--random-state", "1.5"], "--random-state='1.5'; pass a whole number"),
+        (None, ["iris", "--random-state", "-1"], "random_state=-1 must be between 0 and"),
+        (GOOD, ["--target", "y", "--scoring", "r2"], "scoring='r2' cannot score a classifier"),
+        (GOOD, ["--target", "b", "--scoring", "accuracy"], "scoring='accuracy' cannot score a regressor"),
         (None, ["iris", "--cv", "500"], "cv=500"),
         (None, ["iris", "--scoring", "beauty"], "'beauty'"),
-        (None, ["iris", "--task", "clustering"], "clustering"),
+        (None, ["t.csv", "--task", "clustering"], "--task='clustering'; choose classification or regression"),
         (None, ["iris", "--out", "/dev/null/x"], "--out='/dev/null/x'"),
     ],
 )
@@ -210,7 +270,9 @@ def test_bad_input_is_one_sentence_and_exit_code_2(text, args, message):
     assert result.exit_code == 2, result.output
     assert result.stdout == ""
     assert message in result.stderr
-    assert "Traceback" not in result.stderr
+    *notes, sentence = result.stderr.splitlines()
+    assert sentence.startswith("skexplain: ")
+    assert not [note for note in notes if not note.startswith("The target")]
     assert not [f for f in os.listdir() if f != "t.csv"]
 
 
