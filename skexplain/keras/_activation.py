@@ -13,27 +13,58 @@ from ..exceptions import UnsupportedModelError
 from ._default import every_layer
 
 SQUASHING = ("softmax", "sigmoid")
+#: Layers and operations after which the numbers of a row are the same, in the same order.
+PASSING = (
+    "Reshape",
+    "Flatten",
+    "Identity",
+    "Squeeze",
+    "ExpandDims",
+    "Ravel",
+    "Cast",
+    "Dropout",
+    "ActivityRegularization",
+)
 
 
 def last_operation(model: keras.Model) -> Any | None:
     """The layer or operation that gives the model's output; None for models without a graph.
 
-    Models inside models are looked into. An operation that is used in more than one place gives None too, as
-    taking it off at the end would change the other place.
+    Models inside models are looked into, and layers that only give numbers another shape are looked past. An operation
+    that is used in more than one place gives None too, as taking it off at the end would change the other place.
     """
     while has_graph(model):
-        if isinstance(model, keras.Sequential):
-            last = model.layers[-1] if model.layers else None
-            uses = sum(layer is last for layer in model.layers)
-        else:
-            last = model.outputs[0]._keras_history.operation
-            uses = sum(node.operation is last for node in nodes(model))
+        last, uses = _last_sequential(model) if isinstance(model, keras.Sequential) else _last_functional(model)
         if uses != 1:
             return None
         if not isinstance(last, keras.Model):
             return last
         model = last
     return None
+
+
+def _last_sequential(model: Any) -> tuple[Any, int]:
+    last = next((layer for layer in reversed(model.layers) if not _passes_on(layer)), None)
+    return last, sum(layer is last for layer in model.layers)
+
+
+def _last_functional(model: Any) -> tuple[Any, int]:
+    calls, tensor = nodes(model), model.outputs[0]
+    while True:
+        history = tensor._keras_history
+        call = history.operation._inbound_nodes[history.node_index]
+        readers = sum(any(t is tensor for t in other.arguments.keras_tensors) for other in calls)
+        uses = sum(other.operation is history.operation for other in calls)
+        if tensor is not model.outputs[0] and readers != 1:
+            return None, 0
+        if not _passes_on(history.operation) or len(call.arguments.keras_tensors) != 1:
+            return history.operation, uses
+        tensor = call.arguments.keras_tensors[0]
+
+
+def _passes_on(operation: Any) -> bool:
+    """Whether an operation leaves the numbers of a row as they are, when nothing is trained."""
+    return type(operation).__name__ in PASSING and type(operation).__module__.startswith("keras.")
 
 
 def has_graph(model: keras.Model) -> bool:

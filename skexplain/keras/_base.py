@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, _clone_parametrized, is_classifier
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import _defaults
 from .._data import TrainingData, held_out, standardisation
@@ -23,7 +23,7 @@ from ._default import mlp, standardise
 from ._globals import computing_in, seeded
 from ._losses import default_loss, loss_name, only_loss
 from ._model import Architecture, Packed, Recipe, renewed
-from ._network import ending_of, hidden_sigmoid, keras_network, predict_once
+from ._network import ending_of, keras_network, predict_once
 from ._routing import ROUTES, accepted, callback_list, compile_arguments, routed, takes
 from ._training import Rows, Schedule, train
 
@@ -35,6 +35,7 @@ FIT_PARAMETERS = (
     "initial_epoch",
     "shuffle",
     "validation_batch_size",
+    "validation_data",
     "validation_freq",
     "validation_split",
     "verbose",
@@ -53,27 +54,11 @@ class _Resolved(NamedTuple):
 class KerasEstimator(ExplainableMixin, BaseEstimator):
     """Base of `KerasClassifier` and `KerasRegressor`, which say what they predict."""
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """Build the model anew, unless ``warm_start``, and train it.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, n_features)
-        y : array-like of shape (n,) or (n, n_outputs)
-        sample_weight : array-like of shape (n,), default=None
-            A batch's loss is the weighted mean over its rows.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            For rows that cannot be read, a last layer and a loss that do not fit each other, or a loss that diverges.
-        """
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
         go_on = self.warm_start and hasattr(self, "model_")
         data = self._checked_data(X, y, sample_weight, reset=not go_on)
+        if go_on:
+            self._of_fitted_shape(data.X)
         resolved = self._resolved()
         fit = routed(self.get_params(deep=False), "fit")
         return self._train(data, resolved, epochs=resolved.epochs, initial=fit.get("initial_epoch", 0), go_on=go_on)
@@ -81,6 +66,8 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
         go_on = hasattr(self, "model_")
         data = self._checked_data(X, y, sample_weight, reset=not go_on)
+        if go_on:
+            self._of_fitted_shape(data.X)
         done = len(self.history_["loss"]) if go_on else 0
         resolved = self._resolved()._replace(validation_split=0.0)
         return self._train(data, resolved, epochs=done + 1, initial=done, go_on=go_on, keep_history=True)
@@ -105,8 +92,7 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
                 self._recipe = self._new_recipe(data, resolved)
                 self._input_shape = data.X.shape[1:]
                 self.model_ = self._new_model(data)
-            target = self._loss_target(data.y, only_loss(self.model_), self._units)
-            rows = Rows(data.X, target, None if data.weight is None else data.weight.astype(self.dtype))
+            rows = self._rows(data)
             params = self.get_params(deep=False)
             callbacks = callback_list(params)
             rows, watched, stopping = self._split(rows, data.y, resolved, shuffling)
@@ -137,6 +123,19 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
         fixed = 128 if keras.backend.backend() == "torch" else len(rows)
         index = np.minimum(np.arange(-(-len(rows) // fixed) * fixed), len(rows) - 1)
         return np.concatenate([network.predict(rows[index[block]]) for block in chunks(len(index), fixed)])[: len(rows)]
+
+    def _check_rows(self, X: Any) -> NDArray:
+        check_is_fitted(self, "model_")
+        X = validate_data(self, X, dtype=self.dtype, reset=False, allow_nd=self._builder is not None)
+        return self._of_fitted_shape(X)
+
+    def _of_fitted_shape(self, X: NDArray) -> NDArray:
+        if X.shape[1:] != self._input_shape:
+            raise ValueError(
+                f"X has rows of shape {X.shape[1:]}, but {type(self).__name__} was fitted on rows of shape "
+                f"{self._input_shape}."
+            )
+        return X
 
     # --- parameters
 
@@ -204,7 +203,7 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
         optimizer = self.optimizer
         if isinstance(optimizer, str) and optimizer == "auto":
             rate = _defaults.LEARNING_RATE
-            optimizer = partial(keras.optimizers.Adam, rate) if default else "rmsprop"
+            optimizer = partial(keras.optimizers.Adam, learning_rate=rate) if default else "rmsprop"
         epochs = choose("epochs", _defaults.MAX_EPOCHS, 1)
         batch_size = choose("batch_size", _defaults.BATCH_SIZE, 32)
         return _Resolved(
@@ -279,27 +278,33 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
         loss = only_loss(model)
         if loss is None:
             raise ValueError("The model comes compiled without a loss; compile it with one, or pass loss=.")
-        if activation == "linear" and hidden_sigmoid(model, outputs):
-            activation = "sigmoid"
+        if activation in ("linear", "bounded") and not ours:
+            activation, _ = ending_of(model, data.X)  # the loss may tell
         self._check_ending(loss, activation, self._units)
         standardise(model, data.X, None if is_classifier(self) else data.y, data.weight)
         return model
 
     # --- training
 
+    def _rows(self, data: TrainingData) -> Rows:
+        """Rows with targets in the form that the loss takes."""
+        target = self._loss_target(data.y, only_loss(self.model_), self._units)
+        return Rows(data.X, target, None if data.weight is None else data.weight.astype(self.dtype))
+
     def _split(
         self, rows: Rows, y: NDArray, resolved: _Resolved, seed: int
     ) -> tuple[Rows, Rows | None, list[keras.callbacks.Callback]]:
         """Rows to train on, rows to watch, and what is done with what is seen."""
         share = resolved.validation_split
+        stop = keras.callbacks.EarlyStopping(monitor="val_loss", patience=_defaults.PATIENCE, restore_best_weights=True)
+        given = routed(self.get_params(deep=False), "fit").get("validation_data")
+        if given is not None:  # goes before the split, as in Keras
+            return rows, self._watched(given), [stop] if share is None and self.epochs == "auto" else []
         if share is None:  # the default model's own way
             if len(y) < _defaults.HELD_OUT_FROM or self.epochs != "auto":
                 return rows, None, []
             rng = np.random.RandomState(seed)
             kept, out = held_out(y, is_classifier(self), _defaults.HELD_OUT, rng)
-            stop = keras.callbacks.EarlyStopping(
-                monitor="val_loss", patience=_defaults.PATIENCE, restore_best_weights=True
-            )
             return rows.take(kept), rows.take(out), [stop]
         if not 0 <= share < 1:
             raise ValueError(f"validation_split={share} must be at least 0 and less than 1.")
@@ -307,6 +312,15 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
         if n == 0:
             raise ValueError(f"validation_split={share} leaves no row of {len(y)} to train on.")
         return (rows, None, []) if n == len(y) else (rows.take(slice(n)), rows.take(slice(n, None)), [])
+
+    def _watched(self, given: Any) -> Rows:
+        """Rows of ``fit__validation_data``, read like those of fit."""
+        if not isinstance(given, list | tuple) or len(given) not in (2, 3):
+            raise TypeError("fit__validation_data must be (X, y) or (X, y, sample_weight).")
+        X, y, weight = (*given, None)[:3]
+        data = self._checked_data(X, y, weight, reset=False)
+        self._of_fitted_shape(data.X)
+        return self._rows(data)
 
     def _schedule(self, resolved: _Resolved, n: int, epochs: int, initial: int, seed: int) -> Schedule:
         fit = routed(self.get_params(deep=False), "fit")
@@ -350,6 +364,6 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
 def _typical_rows(X: NDArray) -> NDArray:
     """Four rows around the column means, no row of the data: enough to see what a model's outputs are."""
     X64 = X.astype(np.float64)
-    steps = np.array([-1.0, -0.5, 0.5, 1.0])[:, None]
+    steps = np.array([-1.0, -0.5, 0.5, 1.0]).reshape(-1, *[1] * (X.ndim - 1))
     rows = X64.mean(axis=0) + steps * X64.std(axis=0)
     return np.clip(rows, X64.min(axis=0), X64.max(axis=0)).astype(X.dtype)

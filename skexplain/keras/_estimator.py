@@ -9,8 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 
 from .._data import TrainingData, classification_data, regression_data
+from ..exceptions import UnsupportedModelError
 from ._base import KerasEstimator
 from ._losses import check_classifier, check_regressor, class_target
+from ._network import bounded
 
 PARAMETERS = """    model : callable, keras.Model or None, default=None
         A function that builds the model, compiled or not. It gets its parameters from ``model__*`` (or, as in
@@ -55,7 +57,8 @@ PARAMETERS = """    model : callable, keras.Model or None, default=None
         As in ``Model.fit`` and ``Model.compile``.
     **kwargs
         ``model__*``, ``optimizer__*``, ``loss__*``, ``metrics__*``, ``callbacks__*``, ``compile__*``,
-        ``fit__*`` and parameters of the build function.
+        ``fit__*`` and parameters of the build function. ``fit__validation_data=(X, y)`` watches rows of your own;
+        ``predict__*`` is accepted and not used.
 
     Attributes
     ----------
@@ -69,7 +72,7 @@ PARAMETERS = """    model : callable, keras.Model or None, default=None
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Set if X has column names.
     feature_importances_ : ndarray of shape (n_features_in_,)
-        Importances that sum to 1.
+        Importances that sum to 1; for rows of more than one dimension one for each of a row's numbers.
 """
 
 
@@ -158,6 +161,27 @@ class KerasClassifier(ClassifierMixin, KerasEstimator):
         self.keep_rows = keep_rows
         self._route(kwargs)
 
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> KerasClassifier:
+        """Build the model anew, unless ``warm_start``, and train it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or (n, ...) for a model of your own
+        y : array-like of shape (n,)
+        sample_weight : array-like of shape (n,), default=None
+            A batch's loss is the weighted mean over its rows.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For rows that cannot be read, a last layer and a loss that do not fit each other, or a loss that diverges.
+        """
+        return self._fit(X, y, sample_weight)
+
     def partial_fit(
         self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> KerasClassifier:
@@ -235,6 +259,7 @@ class KerasClassifier(ClassifierMixin, KerasEstimator):
             class_weight=self.class_weight,
             classes=getattr(self, "_first_classes", None),
             reset=reset,
+            allow_nd=self._builder is not None,
         )
 
     def _meta_of_target(self) -> dict[str, Any]:
@@ -243,6 +268,8 @@ class KerasClassifier(ClassifierMixin, KerasEstimator):
         return {"classes_": self.classes_, "n_classes_": k, "n_outputs_": 1, "target_type_": kind}
 
     def _check_ending(self, loss: Any, activation: str, units: int) -> None:
+        if activation == "bounded":
+            raise UnsupportedModelError(bounded(units))
         check_classifier(loss, activation, units, len(self.classes_))
 
     def _loss_target(self, y: NDArray, loss: Any, units: int) -> NDArray:
@@ -325,6 +352,27 @@ class KerasRegressor(RegressorMixin, KerasEstimator):
         self.keep_rows = keep_rows
         self._route(kwargs)
 
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> KerasRegressor:
+        """Build the model anew, unless ``warm_start``, and train it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or (n, ...) for a model of your own
+        y : array-like of shape (n,) or (n, n_outputs)
+        sample_weight : array-like of shape (n,), default=None
+            A batch's loss is the weighted mean over its rows.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For rows that cannot be read, a last layer and a loss that do not fit each other, or a loss that diverges.
+        """
+        return self._fit(X, y, sample_weight)
+
     def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> KerasRegressor:
         """Train for one more epoch.
 
@@ -360,7 +408,7 @@ class KerasRegressor(RegressorMixin, KerasEstimator):
         return tags
 
     def _checked_data(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> TrainingData:
-        return regression_data(self, X, y, sample_weight, reset=reset)
+        return regression_data(self, X, y, sample_weight, reset=reset, allow_nd=self._builder is not None)
 
     def _meta_of_target(self) -> dict[str, Any]:
         kind = "continuous" if self.n_outputs_ == 1 else "continuous-multioutput"

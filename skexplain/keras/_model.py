@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,14 +72,43 @@ class Architecture:
         return cls(type(model), config, _custom_objects(model), compiled, next(iter(shape.values()), None))
 
     def build(self) -> keras.Model:
-        """A new model with new weights."""
+        """A new model with new weights.
+
+        Raises
+        ------
+        TypeError
+            For a subclassed model whose ``__init__`` does not take what its ``get_config`` says.
+        """
         kind: Any = keras.Model if self.kind.__name__ == "Functional" else self.kind
-        model = kind.from_config(self.config, **_custom_argument(kind, self.custom))
+        model = self._made(kind)
         if not model.built and self.input_shape is not None:
             model.build(self.input_shape)
         if self.compiled is not None:
             model.compile(**{name: fresh(value) for name, value in self.compiled.items()})
         return model
+
+    def _made(self, kind: Any) -> keras.Model:
+        own_init = kind.__init__ is not keras.Model.__init__
+        if own_init and kind.get_config is keras.Model.get_config and not _parameters(kind):
+            return kind()  # there is only one way to make it
+        try:
+            return kind.from_config(self.config, **_custom_argument(kind, self.custom))
+        except TypeError as exc:
+            raise TypeError(
+                f"A model of class {kind.__name__} cannot be copied from its get_config: {_cause(exc)}. Pass a "
+                "function that builds the model instead of the model, or let get_config say what __init__ takes."
+            ) from exc
+
+
+def _parameters(kind: Any) -> list[str]:
+    return [name for name in inspect.signature(kind.__init__).parameters if name != "self"]
+
+
+def _cause(exc: BaseException) -> str:
+    """First line of the error at the root of another one."""
+    while exc.__cause__ is not None or exc.__context__ is not None:
+        exc = exc.__cause__ or exc.__context__  # type: ignore[assignment]
+    return str(exc).strip().splitlines()[0].rstrip(".")
 
 
 def _custom_argument(kind: Any, custom: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from ._activation import (
     squashing_layers,
     without_activation,
 )
-from ._losses import wants_probabilities
+from ._losses import UNITS, loss_name, only_loss, wants_probabilities
+from ._squashing import behind_the_weights, can_be_moved, far_rows
 
 #: Rows on which a model is tried.
 PROBED = 32
@@ -52,17 +53,12 @@ def keras_network(
         raise UnsupportedModelError(
             f"The model has {len(model.inputs)} inputs; only one table of columns is explained."
         )
-    if keras.backend.backend() == "torch":
-        from ..torch._network import torch_network
-
-        predict_once(model, X)
-        return torch_network(model, X, y=y, classes=classes, regression=regression, output=output)
     activation, ending = ending_of(model, X)
-    p = predict_once(model, X)
-    n_raw = int(np.prod(p.shape[1:]))
-    if activation == "linear" and hidden_sigmoid(model, p):
-        activation = "sigmoid"
-    head, labels = decide_head(activation, n_raw, output=output, y=y, classes=classes, regression=regression)
+    n_raw = int(np.prod(predict_once(model, X).shape[1:]))
+    known = "linear" if activation == "bounded" else activation
+    head, labels = decide_head(known, n_raw, output=output, y=y, classes=classes, regression=regression)
+    if activation == "bounded" and head.kind != "linear":
+        raise UnsupportedModelError(bounded(n_raw))
     squashed = head.kind == activation != "linear"
     arguments: dict[str, Any] = {
         "classes": labels,
@@ -70,6 +66,10 @@ def keras_network(
         "recover": squashed and ending is None,
         "rows": np.asarray(X[:PROBED]),
     }
+    if keras.backend.backend() == "torch":
+        from ._torch import network_on_torch
+
+        return network_on_torch(model, head, **arguments)
     if keras.backend.backend() == "tensorflow":
         from ._tensorflow import KerasNetwork
 
@@ -88,10 +88,13 @@ def ending_of(model: Any, X: NDArray) -> tuple[str, Any]:
 
     Returns
     -------
-    activation : {"softmax", "sigmoid", "linear"}
+    activation : {"softmax", "sigmoid", "linear", "bounded"}
+        "bounded": the outputs have gone through something that keeps them between 0 and 1, but are neither one
+        probability a unit nor one distribution a row, as far as can be seen.
     ending : layer, operation or None
         None if the activation cannot be taken off.
     """
+    X = X[:PROBED]
     p = predict_once(model, X)
     last = last_operation(model)
     candidates = [last] if last is not None else [] if has_graph(model) else squashing_layers(model)
@@ -100,21 +103,56 @@ def ending_of(model: Any, X: NDArray) -> tuple[str, Any]:
         if name not in SQUASHING:
             continue
         with without_activation(operation):
-            z = predict_once(model, X)
+            z = flat(predict_once(model, X))
         back = softmax(z, axis=-1) if name == "softmax" else expit(z)
-        if z.shape == p.shape and np.allclose(back, p, atol=1e-5):
+        if z.shape == flat(p).shape and np.allclose(back, flat(p), atol=1e-5):
             return name, operation
-    return ("softmax" if is_distribution(p.reshape(len(p), -1)) else "linear"), None
+    return _unseen_ending(model, X, flat(p)), None
 
 
-def hidden_sigmoid(model: Any, p: NDArray) -> bool:
-    """Whether a model whose layers cannot be followed was trained as one that gives probabilities, and gives them."""
-    return not has_graph(model) and wants_probabilities(model) and bool(np.all((p >= 0) & (p <= 1)))
+def _unseen_ending(model: Any, X: NDArray, p: NDArray) -> str:
+    """The activation of outputs that nothing could be taken off of, by their values and what computed them."""
+    if np.any(p < 0) or np.any(p > 1):
+        return "softmax" if is_distribution(p) else "linear"
+    p = np.concatenate([p, _far_outputs(model, X, p)])
+    if is_distribution(p):
+        return "softmax"
+    if np.any(p < 0) or np.any(p > 1):
+        return "linear"
+    trace = behind_the_weights(model, X)
+    if trace == "free" and (has_graph(model) or not wants_probabilities(model)):
+        return "linear"
+    each = wants_probabilities(model) and loss_name(only_loss(model)) in UNITS
+    return "sigmoid" if trace == "sigmoid" or p.shape[1] == 1 or each else "bounded"
 
 
-def predict_once(model: Any, X: NDArray) -> NDArray:
+def _far_outputs(model: Any, X: NDArray, p: NDArray) -> NDArray:
+    """Outputs far from the rows, where logits leave [0, 1] and probabilities do not; none where they cannot be had."""
+    if not can_be_moved(model):
+        return p[:0]
+    try:
+        return flat(predict_once(model, far_rows(X), limit=None))
+    except Exception:  # each framework has its own; the model reads codes, not numbers
+        return p[:0]
+
+
+def bounded(units: int) -> str:
+    """What is wrong with outputs in [0, 1] that are not known to be probabilities."""
+    return (
+        f"The model's {units} outputs lie between 0 and 1, but its last operation is neither a softmax nor a sigmoid, "
+        "so it cannot be known of what they are probabilities. End the model in Dense(units, activation='softmax' or "
+        "'sigmoid'), or let it return logits."
+    )
+
+
+def flat(p: NDArray) -> NDArray:
+    """Outputs with one dimension a row."""
+    return p.reshape(len(p), -1)
+
+
+def predict_once(model: Any, X: NDArray, limit: int | None = PROBED) -> NDArray:
     """Outputs for the first few rows, without a graph being traced; builds models that are not built."""
-    rows = keras.ops.convert_to_tensor(np.asarray(X[:PROBED], dtype=model.compute_dtype))
+    rows = keras.ops.convert_to_tensor(np.asarray(X[:limit], dtype=model.compute_dtype))
     return np.asarray(keras.ops.convert_to_numpy(keras.ops.stop_gradient(call(model, rows))), dtype=np.float64)
 
 

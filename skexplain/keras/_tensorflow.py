@@ -60,6 +60,10 @@ class KerasNetwork(Network):
         if self._first is not None and not self._is_affine(rows[:8]):
             self._first = None
 
+    @property
+    def eps(self) -> float:
+        return float(np.finfo(self.dtype.as_numpy_dtype).eps)
+
     def raw(self, X: NDArray) -> NDArray:
         return self._run(self._graph("raw", self._raw, rank=X.ndim), X, large=BLOCK)
 

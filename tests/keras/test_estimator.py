@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 from sklearn.base import clone
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from skexplain import _defaults
 from skexplain.keras import KerasClassifier, KerasRegressor, Standardise, mlp
@@ -144,7 +144,33 @@ def test_what_training_would_leave_alone_is_kept(blobs):
     assert np.abs(clf.model_.layers[2].get_weights()[0] - model.layers[2].get_weights()[0]).max() > 0.01
 
 
+class Plain(keras.Model):
+    """Made in one way only, which its configuration does not say."""
+
+    def __init__(self):
+        super().__init__()
+        self.out = layers.Dense(3)
+
+    def call(self, inputs):
+        return self.out(inputs)
+
+
+def test_a_subclassed_model_without_parameters_is_made_again(blobs):
+    X, y = blobs
+    model = Plain()
+    clf = clone(KerasClassifier(model, optimizer="adam", optimizer__learning_rate=0.1, epochs=10, random_state=0))
+    assert clf.fit(X, y).score(X, y) > 0.75
+    assert not model.built
+
+
 def test_models_that_cannot_be_used(blobs):
+    class Telling(Plain):
+        def get_config(self):
+            return {"units": 3}
+
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'units'\. Pass a function that builds the model"):
+        KerasClassifier(Telling()).fit(*blobs)
+
     class Closed(keras.Model):
         def __init__(self, units):
             super().__init__()
@@ -263,6 +289,22 @@ def test_parameters_reach_their_places(blobs):
     assert set(clf.history_) == names | {f"val_{name}" for name in names}
     assert [s[:2] for s in seen] == [("a", 0), ("b", 0), ("a", 1), ("b", 1)]
     assert "val_accuracy" in seen[0][2]
+
+
+@pytest.mark.parametrize("make", [KerasClassifier, KerasRegressor])
+def test_routed_values_win_over_the_defaults(make, blobs):
+    reg = make(optimizer__learning_rate=0.1, optimizer__beta_1=0.8, epochs=1).fit(*blobs)
+    assert float(reg.model_.optimizer.learning_rate) == pytest.approx(0.1)
+    assert reg.model_.optimizer.beta_1 == 0.8
+    search = GridSearchCV(make(epochs=1), {"optimizer__learning_rate": [0.1, 0.2]}, cv=2, error_score="raise")
+    best = search.fit(*blobs).best_params_["optimizer__learning_rate"]
+    assert float(search.best_estimator_.model_.optimizer.learning_rate) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("make", [KerasClassifier, KerasRegressor])
+def test_unknown_arguments_of_fit_name_the_public_class(make, blobs):
+    with pytest.raises(TypeError, match=rf"{make.__name__}\.fit\(\) got an unexpected keyword argument 'epochs'"):
+        make().fit(*blobs, epochs=3)
 
 
 def test_parameters_are_checked(blobs):
@@ -409,3 +451,88 @@ def test_threads(blobs):
     fits = [delayed(KerasClassifier(dropping, epochs=2, random_state=1).fit)(X, y) for _ in range(3)]
     for clf in Parallel(n_jobs=3, backend="threading")(fits):
         np.testing.assert_array_equal(weights_of(clf), one)
+
+
+# --- rows to watch
+
+
+def test_validation_data(blobs):
+    X, y = blobs
+    labels = np.array(["a", "b", "c"])[y]
+    clf = KerasClassifier(simple, metrics=["accuracy"], fit__validation_data=(X[:40], labels[:40]), epochs=3)
+    twin = clone(clf).fit(X, labels)
+    assert set(twin.history_) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert twin.history_["val_accuracy"][-1] == pytest.approx(twin.score(X[:40], labels[:40]))
+    assert int(twin.model_.optimizer.iterations) == 3 * 5  # all 150 rows are trained on
+    weight = np.repeat([0.0, 1.0], 20)
+    weighted = clf.set_params(fit__validation_data=(X[:40], labels[:40], weight), random_state=0).fit(X, labels)
+    half = clf.set_params(fit__validation_data=(X[20:40], labels[20:40])).fit(X, labels)
+    assert weighted.history_["val_loss"] == pytest.approx(half.history_["val_loss"])
+    with pytest.raises(ValueError, match="'d', which is not among the classes"):
+        clf.set_params(fit__validation_data=(X[:1], ["d"])).fit(X, labels)
+    with pytest.raises(TypeError, match=r"must be \(X, y\) or"):
+        clf.set_params(fit__validation_data=X).fit(X, labels)
+
+
+def test_validation_data_stops_the_default_model(line):
+    X, y = line
+    reg = KerasRegressor(fit__validation_data=(X[:20], -y[:20]), random_state=0).fit(X, y)
+    assert reg.n_iter_ < _defaults.MAX_EPOCHS
+    assert reg.n_iter_ == int(np.argmin(reg.history_["val_loss"])) + 1 + _defaults.PATIENCE
+
+
+# --- rows of more than one dimension
+
+
+@pytest.mark.parametrize("make", [KerasClassifier, KerasRegressor])
+def test_rows_of_two_dimensions(make, rng):
+    X = rng.normal(size=(60, 4, 3)).astype("float32")
+    y = (X[:, 1, 2] > 0).astype(int)
+
+    def build(meta):
+        shape, units = meta["X_shape_"][1:], meta.get("n_classes_", 1)
+        return keras.Sequential([layers.Input(shape), layers.Conv1D(8, 4), layers.Flatten(), layers.Dense(units)])
+
+    clf = make(build, optimizer="adam", optimizer__learning_rate=0.02, epochs=40, random_state=0).fit(X, y)
+    assert clf.predict(X).shape == (60,)
+    assert clf.score(X, y) > 0.4
+    assert clf.feature_importances_.shape == (12,)
+    assert clf.feature_importances_.argmax() == 1 * 3 + 2
+    assert clf.explain(X[:2]).values.shape[:2] == (2, 12)
+    with pytest.raises(ValueError, match=r"rows of shape \(4, 2\), but Keras.* was fitted on rows of shape \(4, 3\)"):
+        clf.predict(X[:, :, :2])
+    with pytest.raises(ValueError, match="dim 3"):
+        make().fit(X, y)
+
+
+# --- what follows parameters
+
+
+def test_importances_follow_the_attribution(blobs):
+    clf = KerasClassifier(simple, epochs=1, random_state=0).fit(*blobs)
+    first = clf.feature_importances_
+    clf.set_params(attribution="saliency")
+    second = clf.feature_importances_
+    assert clf.importances_.strategy != "expected_gradients"
+    assert np.abs(second - first).max() > 1e-3
+    np.testing.assert_array_equal(clf.set_params(attribution="expected_gradients").feature_importances_, first)
+
+
+def test_a_new_fit_has_a_new_network(blobs):
+    X, y = blobs
+    clf = KerasClassifier(simple, epochs=3, warm_start=True, random_state=0).fit(X, y)
+    before, importances = clf.predict_proba(X), clf.feature_importances_
+    clf.fit(X, y)
+    assert np.abs(clf.predict_proba(X) - before).max() > 1e-3
+    assert np.abs(clf.feature_importances_ - importances).max() > 1e-5
+    np.testing.assert_allclose(clf.predict_proba(X), keras.ops.convert_to_numpy(clf.model_(X)), atol=1e-5)
+
+
+def test_digits_far_from_zero_are_kept_in_float64(line):
+    X, y = line[0].astype(float), line[1].astype(float)
+    far = X + np.array([1e7, 0.0, -1e9])
+    reg = KerasRegressor(dtype="float64", epochs=60, model__hidden=(16,), random_state=0)
+    plain = reg.fit(X, y).score(X, y)
+    assert plain > 0.97
+    assert reg.fit(far, y + 1e8).score(far, y + 1e8) == pytest.approx(plain, abs=1e-2)
+    assert reg.feature_importances_[0] > reg.feature_importances_[1] > reg.feature_importances_[2]

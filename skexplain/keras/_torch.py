@@ -1,0 +1,46 @@
+"""A Keras model on torch behind the Network boundary."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from .._head import Head
+from ..torch._network import TorchNetwork
+from ..torch._untouched import as_tensor
+from ._activation import call, without_activation
+
+
+class _WithoutEnding(torch.nn.Module):
+    """The model as a module that gives what stands before its last activation."""
+
+    def __init__(self, model: Any, ending: Any) -> None:
+        super().__init__()
+        self.model, self._ending = model, [ending]  # in a list: a layer is a module too, and is there already
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        (ending,) = self._ending
+        with nullcontext() if ending is None else without_activation(ending):
+            return call(self.model, x)
+
+
+def network_on_torch(
+    model: Any, head: Head, *, classes: NDArray | None, ending: Any, recover: bool, rows: NDArray
+) -> TorchNetwork:
+    """Parameters as for `skexplain.keras._tensorflow.KerasNetwork`."""
+    module = _WithoutEnding(model, ending)
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    dtype = torch.float64 if model.compute_dtype == "float64" else torch.float32
+    return TorchNetwork(
+        module,
+        head,
+        classes=classes,
+        dtype=dtype,
+        device=device,
+        unwrap=recover,
+        separable=True,
+        rows=as_tensor(rows[:8]).to(dtype=dtype, device=device),
+    )
