@@ -15,11 +15,11 @@ from skexplain.torch import NeuralNetClassifier
 
 X, y = load_wine(return_X_y=True, as_frame=True)
 models = {
-    "keras": KerasClassifier(),
-    "torch": NeuralNetClassifier(),
+    "keras": KerasClassifier(epochs=20),
+    "torch": NeuralNetClassifier(max_epochs=20),
     "forest": RandomForestClassifier(),
 }
-result = skexplain.compare(models, X, y, cv=3, random_state=0)
+result = skexplain.compare(models, X, y, cv=3, n_repeats=3, random_state=0)
 print(result)
 
 # %%
