@@ -79,4 +79,4 @@ def sections(c: Comparison) -> list[tuple[str, Rows]]:
 
 
 def _cell(value: float, error: float) -> str:
-    return f"{value:.3f}" if np.isnan(error) else f"{value:.3f} ± {error:.3f}"
+    return f"{value:z.3f}" if np.isnan(error) else f"{value:z.3f} ± {error:.3f}"

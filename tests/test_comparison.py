@@ -318,8 +318,10 @@ def test_text(result):
     assert html.count("<table>") == 4
     many = skexplain.Comparison(
         ("<m>",), tuple(f"<b>{j}" for j in range(30)), "r2", np.ones((1, 2)), np.full((1, 2, 30), 1 / 30),
-        np.zeros((1, 2, 30)), 1.0, 9, 0,
+        np.full((1, 2, 30), -1e-5), 1.0, 9, 0,
     )  # fmt: skip
+    assert " 0.000 ± 0.000" in repr(many)
+    assert "-0.000" not in repr(many)
     assert "and 20 more" in repr(many)
     assert "<b>" not in many._repr_html_()
     assert "<m>" not in many._repr_html_()
