@@ -194,3 +194,14 @@ def check_loss(loss: float, epoch: int, learning_rate: Any) -> None:
             f"The training loss is {loss} in epoch {epoch}: the fit has diverged. Lower the learning rate (it is "
             f"{learning_rate}), standardise the columns and the target, or check the loss and the last activation."
         )
+
+
+def typical_rows(X: NDArray, n: int = 8) -> NDArray:
+    """Made-up rows within the range of X, integers where a column is of integers; none is a row of X.
+
+    Enough to see what a network does with rows, where no training row is to be kept.
+    """
+    t = np.random.default_rng(0).uniform(-1, 1, (n, *X.shape[1:]))
+    rows = np.clip(X.mean(axis=0) + t * X.std(axis=0), X.min(axis=0), X.max(axis=0))
+    whole = (np.round(X) == X).all(axis=0)
+    return np.where(whole, np.round(rows), rows).astype(X.dtype)

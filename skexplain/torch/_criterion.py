@@ -26,6 +26,11 @@ WORDS = {
 }
 
 
+def plain(criterion: Any) -> Any:
+    """The criterion itself, where torch.compile has wrapped it."""
+    return getattr(criterion, "_orig_mod", criterion)
+
+
 def auto_criterion(activation: str, n_raw: int | None) -> type[nn.Module]:
     """The classification loss for a module's last activation."""
     if activation == "linear":
@@ -65,10 +70,11 @@ def check_classifier_head(criterion: nn.Module, activation: str, n_raw: int | No
 
 def row_losses(criterion: nn.Module, pred: Tensor, y: Tensor, activation: str | None) -> Tensor:
     """The criterion on predictions and targets brought to the shapes and scale it expects."""
-    if isinstance(criterion, nn.NLLLoss) and activation != "log_softmax":
+    kind = plain(criterion)
+    if isinstance(kind, nn.NLLLoss) and activation != "log_softmax":
         # skorch's convention: the module returns probabilities
         pred = torch.log(pred + torch.finfo(pred.dtype).eps)
-    elif isinstance(criterion, nn.BCELoss | nn.BCEWithLogitsLoss):
+    elif isinstance(kind, nn.BCELoss | nn.BCEWithLogitsLoss):
         y = y.to(pred.dtype).reshape(pred.shape) if y.numel() == pred.numel() else _one_hot(y, pred)
     elif y.is_floating_point() and y.shape != pred.shape and y.numel() == pred.numel():
         # (n,) against (n, 1) would broadcast to (n, n)
@@ -87,12 +93,12 @@ def weighted_mean(losses: Tensor, weight: Tensor) -> Tensor:
 
 def unreduced(criterion: nn.Module) -> Any:
     """The criterion with one loss a row, sharing all else."""
-    if getattr(criterion, "reduction", None) not in ("mean", "sum"):
+    if getattr(plain(criterion), "reduction", None) not in ("mean", "sum"):
         raise ValueError(
             f"sample_weight and class_weight need a criterion with a `reduction`, which {type(criterion).__name__} "
             "has not."
         )
-    return _Unreduced(criterion)
+    return _Unreduced(plain(criterion))
 
 
 class _Unreduced:

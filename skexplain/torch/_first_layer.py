@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from .._network import chunks
 
@@ -77,6 +78,35 @@ class _Interception(TorchFunctionMode):
         if self.result is None and getattr(func, "__name__", "") != "__get__":  # reading an attribute
             self.before.append(func)
         return func(*args, **kwargs)
+
+
+#: What may be asked of the input after the layer: its shape, not its values.
+METADATA = {Tensor.size, Tensor.dim, Tensor.__len__, Tensor.is_floating_point, torch.is_floating_point}
+
+
+class _Flow(TorchFunctionMode):
+    """Follows what is computed from the input; the first product ends it, and gives ``z``."""
+
+    def __init__(self, x: Tensor, z: Tensor) -> None:
+        super().__init__()
+        self.z, self.passed, self.looked_again = z, False, False
+        self.derived = {id(x): x}  # with the tensors, so that no id is used twice
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not self.passed and func in PRODUCTS:
+            self.passed = True
+            return self.z
+        out = func(*args, **kwargs)
+        if any(id(t) in self.derived for t in _tensors((args, kwargs))):
+            read = func in METADATA or (getattr(func, "__name__", "") == "__get__" and not _tensors(out))
+            self.looked_again |= self.passed and not read
+            self.derived |= {id(t): t for t in _tensors(out)}
+        return out
+
+
+def _tensors(nested: Any) -> list[Tensor]:
+    return [t for t in tree_leaves(nested) if isinstance(t, Tensor)]
 
 
 @dataclass(frozen=True)
@@ -167,8 +197,15 @@ def _preactivation(module: Callable, X: Tensor) -> tuple[Tensor | None, list[Any
 
 
 def _input_is_used_once(module: Callable, X: Tensor, z: Tensor) -> bool:
-    """With the layer's result given, three very different inputs must lead to the same output."""
+    """Nothing after the layer may be computed from the input, and other inputs must lead to the same output."""
     outputs = []
+    with _Flow(X, z) as flow:
+        try:
+            module(X)
+        except (IndexError, RuntimeError):
+            return False
+    if flow.looked_again:
+        return False
     for other in (X, torch.full_like(X, 3.7) - 2 * X, torch.randn_like(X) * 10):
         with _Interception(z):
             try:

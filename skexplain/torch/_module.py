@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 
 import torch
 from numpy.typing import ArrayLike
@@ -104,8 +105,8 @@ class MLP(nn.Sequential):
     ) -> None:
         if activation not in ACTIVATIONS:
             raise ValueError(f"Unknown activation {activation!r}; valid names are {sorted(ACTIVATIONS)}.")
-        if any(width < 1 for width in hidden):
-            raise ValueError(f"hidden={tuple(hidden)} has a width below 1.")
+        if not isinstance(hidden, Iterable) or any(not isinstance(w, Integral) or w < 1 for w in hidden):
+            raise ValueError(f"hidden={hidden!r} must be a sequence of widths of at least 1, such as (64, 64).")
         layers: list[nn.Module] = []
         if mean is not None and scale is not None:
             layers.append(Standardise(mean, scale))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, check_scalar, validate_data
 from skorch import NeuralNet
 from skorch.callbacks import EarlyStopping
 from skorch.dataset import Dataset, unpack_data
@@ -24,10 +24,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 
 from .. import _defaults
-from .._data import TrainingData, check_loss, held_out
+from .._data import TrainingData, check_loss, held_out, typical_rows
 from .._estimator import ExplainableMixin
 from .._head import Output
 from ._criterion import assumed_activation, row_losses, unreduced, weighted_mean
+from ._draw import draw_weights
 from ._loader import ArrayDataset, TensorBatches, in_memory
 from ._module import MLP
 from ._network import TorchNetwork, first_output, last_activation, torch_network
@@ -49,6 +50,8 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
     virtual_params_: dict = {}  # noqa: RUF012  replaced, never changed, by `initialize`
     _training: TrainingData | None = None
     _first_batch: Any = None
+    _stopping = False
+    _listed: frozenset[str]
 
     def __init__(self, module: Any = None, **params: Any) -> None:
         # not setattr: skorch would take a module instance for a fitted component
@@ -84,18 +87,24 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         seed = None
         if self.random_state is not None:
             seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        self.__dict__.update(
-            _training=data, _split_seed=seed, _first_batch=self._some_rows(X if data is None else data.X)
-        )
+        self._forget_importances()
+        meanwhile = {
+            "_training": data,
+            "_split_seed": seed,
+            "_first_batch": self._some_rows(X if data is None else data.X),
+            "_stopping": isinstance(self.max_epochs, str) and self.max_epochs == "auto",
+        }
+        self.__dict__.update(meanwhile)
         try:
-            with seeded(seed):
+            with seeded(seed), self._resolved():
+                check_scalar(self.max_epochs, "max_epochs", Integral, min_val=0)
                 if fresh:
                     self.initialize()
                 fit_params.pop("_routing_method", None)
                 X, y = (X, y) if data is None else (data.X, data.y)
                 NeuralNet.partial_fit(self, X, y, _routing_method="fit" if fresh else "partial_fit", **fit_params)
         finally:
-            for name in ("_training", "_split_seed", "_first_batch"):
+            for name in meanwhile:
                 del self.__dict__[name]
         self.n_iter_ = len(self.history)
         if data is not None:
@@ -110,7 +119,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         if isinstance(self.module, nn.Module):
             module = type(self.module)(**kwargs) if kwargs else copy.deepcopy(self.module)
             if not self.warm_start and not kwargs:
-                _draw_weights(module)
+                draw_weights(module)
         else:
             build = MLP if self.module is None else self.module
             if data is not None:
@@ -128,16 +137,36 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         return self
 
     def initialize_optimizer(self, triggered_directly: Any = None) -> Any:
-        """Build ``optimizer_``; Adam for the default module, skorch's SGD for others, unless set."""
-        args, kwargs = self.get_params_for_optimizer("optimizer", self.get_all_learnable_params())
-        own = torch.optim.SGD if self.module is not None else torch.optim.Adam
-        if kwargs.get("lr") == "auto":
-            if self.optimizer == "auto" or self.module is not None:
-                kwargs["lr"] = 0.01 if self.module is not None else _defaults.LEARNING_RATE
-            else:
-                del kwargs["lr"]  # the optimizer's own default
-        self.optimizer_ = (own if self.optimizer == "auto" else self.optimizer)(*args, **kwargs)
-        return self
+        """Build ``optimizer_``."""
+        with self._resolved():
+            return super().initialize_optimizer()
+
+    @contextmanager
+    def _resolved(self) -> Iterator[None]:
+        """Put numbers and classes in the place of "auto": the default module's, or skorch's own.
+
+        For the time of a fit, in which callbacks read them.
+        """
+        default = self.module is None
+        own = torch.optim.Adam if default else torch.optim.SGD
+        numbers = {
+            "optimizer": own,
+            "lr": _defaults.LEARNING_RATE if default else 0.01,
+            "max_epochs": _defaults.MAX_EPOCHS if default else 10,
+            "batch_size": _defaults.BATCH_SIZE if default else 128,
+        }
+        automatic = {
+            k: v for k, v in numbers.items() if isinstance(getattr(self, k), str) and getattr(self, k) == "auto"
+        }
+        if default and "lr" in automatic and "optimizer" not in automatic:
+            # another optimizer's step is its own affair
+            given = inspect.signature(self.optimizer).parameters["lr"].default
+            automatic["lr"] = given if isinstance(given, float) else 0.01
+        self.__dict__.update(automatic)
+        try:
+            yield
+        finally:
+            self.__dict__.update(dict.fromkeys(automatic, "auto"))
 
     def get_default_callbacks(self) -> list:
         """skorch's, and early stopping for the default module, unless its epochs are set or its rows are few."""
@@ -151,14 +180,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
     def _early_stopping(self) -> bool:
         data = self._training
         enough = data is not None and len(data.X) >= _defaults.HELD_OUT_FROM
-        return self.module is None and self.train_split == "auto" and self.max_epochs == "auto" and enough
-
-    def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **params: Any) -> Any:
-        """skorch's loop, with the number of epochs resolved."""
-        if epochs is None:
-            default = 10 if self.module is not None else _defaults.MAX_EPOCHS
-            epochs = default if self.max_epochs == "auto" else self.max_epochs
-        return super().fit_loop(X, y, epochs=epochs, **params)
+        return self.module is None and self.train_split == "auto" and self._stopping and enough
 
     def check_data(self, X: Any, y: Any = None) -> None:
         """Arrays have been checked by `fit`; datasets are checked as in skorch."""
@@ -192,12 +214,19 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         """Slices of tensors for arrays, unless another iterator or option of `DataLoader` was asked for."""
         kind = "iterator_train" if training else "iterator_valid"
         kwargs = self.get_params_for(kind)
-        size = kwargs.pop("batch_size", self.batch_size)
-        if size == "auto":
-            size = 128 if self.module is not None else _defaults.BATCH_SIZE
-        size = len(dataset) if size == -1 else size
-        if getattr(self, kind) is DataLoader and in_memory(dataset) and kwargs.keys() <= {"shuffle", "drop_last"}:
+        with self._resolved():
+            size = kwargs.pop("batch_size", self.batch_size)
+        size = len(dataset) if size == -1 else check_scalar(size, "batch_size", Integral, min_val=1)
+        ours = getattr(self, kind) is DataLoader and in_memory(dataset)
+        if ours and kwargs.keys() <= {"shuffle", "drop_last"}:
             return TensorBatches(dataset, size, device=self.device, **({"shuffle": training} | kwargs))
+        if self._training is not None and self._training.weight is not None:
+            raise ValueError(
+                "sample_weight and class_weight are carried by the iterator for arrays in memory only. Leave out "
+                f"{kind}={getattr(self, kind).__name__}, its options {sorted(kwargs)} and `dataset`, or the weights."
+            )
+        if ours and not kwargs.keys() & {"sampler", "batch_sampler"}:
+            kwargs = {"shuffle": training} | kwargs
         return getattr(self, kind)(dataset, batch_size=size, **kwargs)
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict:
@@ -240,11 +269,17 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         if not isinstance(X, np.ndarray):
             yield from super().forward_iter(X, training=training, device=device)
             return
-        for start in range(0, len(X), PREDICT_ROWS):
-            rows = X[start : start + PREDICT_ROWS]
+        size = PREDICT_ROWS
+        if isinstance(self.batch_size, int) and self.batch_size > 0:
+            size = min(size, int(self.batch_size))
+        anchor = next(self.module_.parameters(), None)
+        for start in range(0, len(X), size):
+            rows = X[start : start + size]
             batch = as_tensor(rows)
-            if len(rows) < PREDICT_ROWS:
-                batch = torch.cat([batch, batch.new_zeros(PREDICT_ROWS - len(rows), *batch.shape[1:])])
+            if anchor is not None and batch.is_floating_point():
+                batch = batch.to(anchor.dtype)
+            if len(rows) < size and not training:
+                batch = torch.cat([batch, batch.new_zeros(size - len(rows), *batch.shape[1:])])
             out = self.evaluation_step((batch, None), training=training)
             cut = tuple(o[: len(rows)] for o in out) if isinstance(out, tuple) else out[: len(rows)]
             yield tuple(o.to(device) for o in cut) if isinstance(cut, tuple) else cut.to(device)
@@ -282,19 +317,40 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
                 out = first_output(self.infer(rows))
             except TypeError:  # forward wants more than X: fit_params
                 return None, None
+            except RuntimeError as exc:
+                if "indices" not in str(exc):
+                    raise
+                raise ValueError(
+                    f"The module looks X up as integers, but gets {self.dtype}, whatever X was. Convert it in its "
+                    f"forward: `x.long()`. ({exc})"
+                ) from exc
             return last_activation(self.infer, rows)[0], 1 if out.ndim == 1 else int(out[0].numel())
 
     def _check_rows(self, X: Any) -> NDArray:
         return validate_data(self, X, dtype=self.dtype, reset=False, allow_nd=self.module is not None)
 
     def set_params(self, **params: Any) -> Any:
-        """Set parameters; callbacks of a net that is not built yet are built with it."""
-        if "callbacks" in params and not self.initialized_:
-            self.__dict__["callbacks"] = params.pop("callbacks")
-        return super().set_params(**params)
+        """Set parameters. Those of module and criterion take effect at the next ``fit``, as in scikit-learn.
+
+        Those of the optimizer and of callbacks act on a net at once, as in skorch.
+        """
+        later = {k: v for k, v in params.items() if k.split("__")[0] in ("module", "criterion", "compile")}
+        if not self.initialized_ and "callbacks" in params:
+            later["callbacks"] = params["callbacks"]
+        self.__dict__.update(later)
+        return super().set_params(**{k: v for k, v in params.items() if k not in later})
+
+    def load_params(self, *args: Any, **kwargs: Any) -> Any:
+        """skorch's; importances of the weights before are forgotten."""
+        super().load_params(*args, **kwargs)
+        self._importances = None
+
+    def _forget_importances(self) -> None:
+        for name in ("_importances", "_kept", "_importance_seed", "_probe_rows"):
+            self.__dict__.pop(name, None)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in constructor_names(type(self).__init__):
+        if name in self._constructor_names():
             self.__dict__[name] = value  # a parameter, though it may be a module instance
         else:
             super().__setattr__(name, value)
@@ -302,10 +358,18 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
     def _get_param_names(self) -> list[str]:  # type: ignore[override]
         return [k for k in self.__dict__ if not k.startswith("_") and not k.endswith("_")]
 
+    @classmethod
+    def _constructor_names(cls) -> frozenset[str]:
+        """Names of the parameters that the constructors of the class and its bases list."""
+        if "_listed" not in vars(cls):
+            makers = [c.__init__ for c in cls.__mro__ if "__init__" in vars(c) and issubclass(c, TorchEstimator)]
+            cls._listed = frozenset(name for make in makers for name in inspect.signature(make).parameters)
+        return cls._listed
+
     @property
     def _params_to_validate(self) -> set[str]:
         """Names that the constructor does not list: skorch checks their prefixes once the net is built."""
-        return set(self._get_param_names()) - constructor_names(type(self).__init__)
+        return set(self._get_param_names()) - self._constructor_names()
 
     def __repr__(self) -> str:
         """scikit-learn's: the parameters that differ from their defaults."""
@@ -324,36 +388,8 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
             self.__dict__.update(state)
 
 
-@cache
-def constructor_names(init: Callable[..., None]) -> frozenset[str]:
-    """Names of the parameters that a constructor lists."""
-    return frozenset(inspect.signature(init).parameters)
-
-
 def _is_skorch_data(X: Any) -> bool:
     """Data that only skorch knows how to read: datasets, dicts, tuples of inputs."""
     if isinstance(X, tuple):
         return bool(X) and np.ndim(X[0]) > 1
     return is_dataset(X) or (isinstance(X, dict) and not issparse(X))  # a dok matrix is a dict
-
-
-def typical_rows(X: NDArray, n: int = 8) -> NDArray:
-    """Made-up rows within the range of X, integers where a column is of integers; none is a row of X."""
-    t = np.random.default_rng(0).uniform(-1, 1, (n, *X.shape[1:]))
-    rows = np.clip(X.mean(axis=0) + t * X.std(axis=0), X.min(axis=0), X.max(axis=0))
-    whole = (np.round(X) == X).all(axis=0)
-    return np.where(whole, np.round(rows), rows).astype(X.dtype)
-
-
-def _draw_weights(module: nn.Module) -> None:
-    """New initial weights for a module instance, so that no fit starts from another fit's weights."""
-    for part in module.modules():
-        if next(part.parameters(recurse=False), None) is None:
-            continue
-        if not callable(getattr(part, "reset_parameters", None)):
-            raise ValueError(
-                f"module is an instance, and its {type(part).__name__} has weights but no `reset_parameters`, so they "
-                "cannot be drawn anew for a fit. Pass the class and `module__` parameters; to go on from the "
-                "weights as they are, set warm_start=True."
-            )
-        part.reset_parameters()  # type: ignore[operator]

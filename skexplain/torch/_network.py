@@ -14,14 +14,16 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from .._head import Head, Output, decide_head, is_distribution
-from .._network import CHUNK, Network, chunks
+from .._network import CHUNK, Network, chunks, rows_at_once
 from ..exceptions import UnsupportedModelError
 from ._first_layer import FirstLayer, first_layer
 from ._untouched import as_tensor, untouched
 
 SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax}
 LOG_SOFTMAX = {F.log_softmax, torch.log_softmax, Tensor.log_softmax}
-SIGMOID = {F.sigmoid, torch.sigmoid, Tensor.sigmoid}
+SIGMOID = {F.sigmoid, torch.sigmoid, Tensor.sigmoid, torch.special.expit}
+#: What probabilities may also be made by; in place, the argument is gone.
+SQUASHING = {torch.sigmoid_, Tensor.sigmoid_, torch.exp, Tensor.exp, F.logsigmoid, torch.special.ndtr}
 #: Rows of pre-activations formed at once along paths: small enough for the caches.
 PATH_ROWS = 2048
 
@@ -32,12 +34,16 @@ class _LastActivation(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple[str, Tensor, Tensor]] = []
+        self.any = self.squashed = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
+        self.any = True
+        self.squashed |= func in SQUASHING
         for name, functions in (("softmax", SOFTMAX), ("log_softmax", LOG_SOFTMAX), ("sigmoid", SIGMOID)):
             if func in functions and args:
                 self.calls.append((name, args[0], result))
+                self.squashed = True
         return result
 
     def before(self, out: Tensor) -> tuple[str, Tensor] | None:
@@ -61,22 +67,52 @@ def last_activation(module: Callable[[Tensor], Any], X: Tensor) -> tuple[str, bo
     name : {"softmax", "log_softmax", "sigmoid", "linear"}
     separable : bool
         Whether the activation was the very last call, so that its argument are the logits.
+
+    Raises
+    ------
+    UnsupportedModelError
+        When outputs look like probabilities, but it cannot be said of what.
     """
     with torch.no_grad(), _LastActivation() as seen:
         out = first_output(module(X))
     last = seen.before(out)
     if last is not None:
         return last[0], True
-    p = out.detach().double().cpu().numpy()
+    p = _as_rows(out)
     if is_distribution(p):
         return "softmax", False
     if np.all(p <= 0) and is_distribution(np.exp(p)):
         return "log_softmax", False
-    one_unit = p.ndim == 1 or p.shape[1:] == (1,)
-    name, _, value = seen.calls[-1] if seen.calls else ("", None, out)
-    if one_unit and name == "sigmoid" and np.array_equal(value.detach().double().cpu().numpy().ravel(), p.ravel()):
-        return "sigmoid", False  # sigmoid(z).squeeze() and the like
+    if (seen.squashed or not seen.any) and _stays_between_0_and_1(module, X, p):
+        sigmoids = [_as_rows(v).ravel() for name, _, v in seen.calls if name == "sigmoid"]
+        if p.shape[1] == 1 or any(np.array_equal(p.ravel(), v) for v in sigmoids[-1:]):
+            return "sigmoid", False
+        raise UnsupportedModelError(
+            f"The module returns {p.shape[1]} numbers between 0 and 1 a row, that do not sum to 1 and are not what a "
+            "sigmoid returned. End it in softmax or sigmoid, or return logits."
+        )
     return "linear", True
+
+
+def _as_rows(out: Tensor) -> NDArray:
+    p = out.detach().double().cpu().numpy()
+    return p.reshape(len(p), -1) if p.ndim else p.reshape(1, 1)
+
+
+def _stays_between_0_and_1(module: Callable[[Tensor], Any], X: Tensor, p: NDArray) -> bool:
+    """Whether outputs are probabilities, also of rows far out, where logits would be large."""
+    if np.any((p < 0) | (p > 1)):
+        return False
+    centre = X.mean(0, keepdim=True)
+    for factor in (-30, 30):
+        with torch.no_grad():
+            try:
+                far = _as_rows(first_output(module(centre + factor * (X - centre))))
+            except (IndexError, RuntimeError):  # a look-up that has no such row
+                continue
+        if np.any((far < 0) | (far > 1)):
+            return False
+    return True
 
 
 def torch_network(
@@ -93,18 +129,20 @@ def torch_network(
     anchor = next(module.parameters(), None)
     dtype = anchor.dtype if anchor is not None and anchor.is_floating_point() else torch.get_default_dtype()
     device = anchor.device if anchor is not None else torch.device("cpu")
+    if dtype in (torch.float16, torch.bfloat16):
+        raise UnsupportedModelError(
+            f"The module computes in {dtype}, too coarse to explain; pass a copy in `.float()`."
+        )
     rows = as_tensor(X[:8]).to(dtype=dtype, device=device)
     with untouched(module):
         activation, separable = last_activation(module, rows)
         with torch.no_grad():
             out = first_output(module(rows))
     n_raw = 1 if out.ndim == 1 else int(out[0].numel())
-    if activation == "log_softmax":
-        # log-probabilities are logits, up to a constant a row that no scale of ours sees
-        activation, separable, unwrap = "softmax", True, False
-    else:
-        unwrap = activation != "linear" and not regression
-    head, labels = decide_head(activation, n_raw, output=output, y=y, classes=classes, regression=regression)
+    # log-probabilities are logits, up to a constant a row that no scale of ours sees
+    kind = "softmax" if activation == "log_softmax" else activation
+    head, labels = decide_head(kind, n_raw, output=output, y=y, classes=classes, regression=regression)
+    unwrap = head.kind == activation != "linear"
     return TorchNetwork(
         module, head, classes=labels, dtype=dtype, device=device, unwrap=unwrap, separable=separable, rows=rows
     )
@@ -147,17 +185,21 @@ class TorchNetwork(Network):
         with untouched(module):
             self._first: FirstLayer | None = first_layer(self._raw, rows)
 
+    @property
+    def eps(self) -> float:
+        return torch.finfo(self.dtype).eps
+
     def raw(self, X: NDArray) -> NDArray:
         out = np.empty((len(X), self.head.n_raw))
         with untouched(self.module), torch.no_grad():
-            for block in chunks(len(X)):
+            for block in chunks(len(X), rows_at_once(X)):
                 out[block] = self._raw(self._tensor(X[block])).double().cpu().numpy()
         return out
 
     def gradient(self, X: NDArray, target: NDArray) -> NDArray:
         out = np.empty(X.shape)
         with self._differentiating():
-            for block in chunks(len(X)):
+            for block in chunks(len(X), rows_at_once(X)):
                 x = self._tensor(X[block]).requires_grad_()
                 out[block] = self._slope(self._raw(x), x, target[block]).double().cpu().numpy()
         return out
@@ -188,7 +230,7 @@ class TorchNetwork(Network):
     ) -> NDArray:
         """The plain sum, several nodes at once when the rows are few."""
         total = np.zeros(stop.shape)
-        for block in chunks(len(nodes), PATH_ROWS // max(1, len(stop))):
+        for block in chunks(len(nodes), min(PATH_ROWS, rows_at_once(stop)) // max(1, len(stop))):
             a = nodes[block].reshape(block.stop - block.start, -1, *[1] * (stop.ndim - 1))
             points = start + a * (stop - start)
             g = self.gradient(points.reshape(-1, *stop.shape[1:]), np.tile(target, len(a)))
@@ -257,5 +299,6 @@ class TorchNetwork(Network):
     @contextmanager
     def _differentiating(self) -> Iterator[None]:
         """Gradients on; fused recurrent kernels off, which on CUDA cannot be differentiated in evaluation mode."""
-        with untouched(self.module), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        fused = torch.backends.cudnn.flags(enabled=False)
+        with untouched(self.module), torch.inference_mode(False), torch.enable_grad(), fused:
             yield

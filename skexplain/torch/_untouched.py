@@ -20,7 +20,9 @@ def untouched(module: nn.Module) -> Iterator[None]:
     Weights and ``.grad`` need no care: gradients are only ever taken with respect to inputs.
     """
     flags = [(m, m.training) for m in module.modules()]
-    buffers = [(b, b._version, b.clone()) for b in module.buffers()]
+    buffers = [
+        (m, name, b, b._version, b.clone()) for m in module.modules() for name, b in m._buffers.items() if b is not None
+    ]
     with torch.random.fork_rng(devices=cuda_devices(module)):
         try:
             for m, _ in flags:
@@ -30,7 +32,8 @@ def untouched(module: nn.Module) -> Iterator[None]:
             for m, training in flags:
                 m.training = training
             with torch.no_grad():
-                for buffer, version, saved in buffers:
+                for m, name, buffer, version, saved in buffers:
+                    m._buffers[name] = buffer
                     if buffer._version != version:
                         buffer.copy_(saved)
 
