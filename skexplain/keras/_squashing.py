@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from ._activation import call
+from ._activation import SQUASHING, activation_name, call
 from ._default import every_layer
 
 #: What the operations after a model's last weights say of its outputs: they are a sigmoid's, they have gone through
@@ -42,8 +42,9 @@ def behind_the_weights(model: Any, X: NDArray) -> Trace:
         start, before = _torch_graph(model, rows)
     elif keras.backend.backend() == "tensorflow":
         start, before = _tensorflow_graph(model, rows)
-    else:
-        return "free"
+    else:  # no graph is looked at: that it occurs at all must do
+        parts = [*every_layer(model), *getattr(model, "operations", ())]
+        return "bounded" if any(activation_name(part) in SQUASHING for part in parts) else "free"
     queue, only_reshaped = list(start), True
     seen: list[Any] = []
     while queue:
@@ -65,11 +66,13 @@ def behind_the_weights(model: Any, X: NDArray) -> Trace:
 
 def _torch_graph(model: Any, rows: Any) -> tuple[Any, Any]:
     """Nodes of the graph that torch keeps for gradients."""
+    import torch
 
     def named(nodes: Any) -> list[tuple[Any, str]]:
         return [(node, node.name().lower()) for node in nodes if node is not None]
 
-    out = call(model, rows.requires_grad_())
+    with torch.enable_grad():
+        out = call(model, rows.requires_grad_())
     return named([out.grad_fn]), lambda node: named(n for n, _ in node.next_functions)
 
 

@@ -11,6 +11,7 @@ from skexplain._wrap import as_network
 from skexplain.exceptions import UnsupportedModelError
 from skexplain.keras import KerasClassifier, KerasRegressor
 from skexplain.keras._network import ending_of
+from skexplain.keras._squashing import behind_the_weights
 
 from . import nets
 
@@ -163,6 +164,20 @@ def test_logits_between_0_and_1_are_logits(X):
     swish.set_weights([np.full((nets.D, 1), 0.02), np.full(1, 0.3)])
     assert 0 < plain(swish, X).min() < plain(swish, X).max() < 1
     assert ending_of(swish, 5 * X) == ("linear", None)
+
+
+def test_other_back_ends_go_by_the_layers(X, monkeypatch):
+    x = layers.Input((nets.D,))
+    free, squashed = keras.Model(x, layers.Dense(1)(x)), ONE["complement"]()
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert behind_the_weights(free, X) == "free"
+    assert behind_the_weights(squashed, X) == "bounded"
+
+
+def test_gradients_that_are_switched_off_change_nothing(X):
+    torch = pytest.importorskip("torch")
+    with torch.no_grad():
+        assert ending_of(ONE["complement"](), X) == ("sigmoid", None)
 
 
 @pytest.mark.parametrize("ending", ["sigmoid", "softmax"])
