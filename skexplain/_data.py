@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,9 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, validate_data
+
+#: Rounding step of a column, as a fraction of its standard deviation, of which the user is warned.
+COARSE = 0.02
 
 
 class TrainingData(NamedTuple):
@@ -66,6 +70,7 @@ def classification_data(
     X = validate_data(estimator, X, dtype=estimator.dtype, reset=reset, allow_nd=allow_nd)
     if y is None:
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
+    warn_if_coarse(X, getattr(estimator, "feature_names_in_", None), "X")
     y = _labels(y)
     check_consistent_length(X, y)
     check_classification_targets(y)
@@ -104,6 +109,8 @@ def regression_data(
     X = validate_data(estimator, X, dtype=estimator.dtype, reset=reset, allow_nd=allow_nd)
     y = check_array(y, dtype=estimator.dtype, ensure_2d=False, input_name="y", estimator=estimator)
     check_consistent_length(X, y)
+    warn_if_coarse(X, getattr(estimator, "feature_names_in_", None), "X")
+    warn_if_coarse(y, None, "y")
     if y.ndim > 2:
         raise ValueError(f"y has {y.ndim} dimensions; pass (n,) or (n, n_outputs).")
     n_outputs = 1 if y.ndim == 1 else y.shape[1]
@@ -128,6 +135,24 @@ def check_dtype(dtype: Any) -> None:
 def prediction_rows(estimator: Any, X: Any) -> NDArray:
     """Rows to predict, checked against the columns of fit."""
     return validate_data(estimator, X, dtype=estimator.dtype, reset=False)
+
+
+def warn_if_coarse(values: NDArray, names: Any, what: str) -> None:
+    """Warn of columns so far from 0, for their spread, that float32 holds few of their digits."""
+    if values.dtype != np.float32 or len(values) < 2:
+        return
+    columns = values.reshape(len(values), -1)
+    step = np.finfo(np.float32).eps * np.abs(columns).max(axis=0)
+    spread = columns.std(axis=0, dtype=np.float64)
+    coarse = np.flatnonzero((spread > 0) & (step > COARSE * spread))
+    if len(coarse):
+        which = [str(names[j]) if names is not None else f"{what}[:, {j}]" for j in coarse[:5]]
+        warnings.warn(
+            f"{len(coarse)} column(s) of {what}, such as {which}, lie so far from 0 that float32 rounds away much of "
+            "their variation. Pass dtype='float64', or subtract a constant.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _labels(y: Any) -> NDArray:

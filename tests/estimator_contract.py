@@ -56,6 +56,11 @@ class FirstColumn(BaseEstimator):
         return values
 
 
+class NoParameters:
+    def attribute(self, network, X, background, target, rng):
+        return np.zeros(X.shape)
+
+
 class EstimatorContract:
     """Subclasses give `classifier` and `regressor` (quick, seeded factories) and `few_epochs` (a parameter dict)."""
 
@@ -219,6 +224,17 @@ class EstimatorContract:
         with pytest.raises(RuntimeError, match="no_such_thing"):
             SelectFromModel(clf, prefit=True).get_support()
 
+    def test_a_strategy_set_later_counts(self, blobs):
+        X, y = blobs
+        clf = self.classifier().fit(X, y)
+        first = clf.feature_importances_
+        clf.set_params(attribution="permutation")
+        assert not np.allclose(clf.feature_importances_, first)
+        assert "Permutation" in repr(clf.importances_)
+        shy = self.classifier(keep_rows=False).fit(X, y).set_params(attribution="saliency")
+        with pytest.raises(ValueError, match="no row was kept"):
+            _ = shy.feature_importances_
+
     # 8. selectors unchanged
 
     def test_select_from_model(self, fitted, blobs):
@@ -341,8 +357,12 @@ class EstimatorContract:
         clf.set_params(attribution__n_steps=5)
         assert clf.attribution.n_steps == 5
         assert other.attribution == "integrated_gradients"
-        clf.set_params(attribution=ExpectedGradients(), attribution__n_samples=9)
-        assert clf.attribution.n_samples == 9
+        shared = ExpectedGradients()
+        clf.set_params(attribution=shared, attribution__n_samples=19)
+        assert clf.attribution.n_samples == 19
+        assert shared.n_samples == 100
+        with pytest.raises(ValueError, match="has no parameters that can be set"):
+            clf.set_params(attribution=NoParameters(), attribution__n=1)
 
     # 13. loss sanity, weights
 

@@ -99,3 +99,22 @@ def test_mixed_columns_are_refused():
     X = np.random.default_rng(0).normal(size=(30, 3))
     with pytest.raises(UnsupportedModelError, match=r"first on \['x0', 'x1', 'x2'\].*attribution='permutation'"):
         trace_columns(PCA(2).fit(X).transform, X, ["x0", "x1", "x2"])
+
+
+def test_constant_columns_are_found_by_other_rows(frame):
+    """Among a few rows a column may be constant; its levels are known from the background."""
+    frame = frame.drop(columns="n")
+    pre = ColumnTransformer([("hot", OneHotEncoder(), ["cat", "ab"])], remainder=StandardScaler()).fit(frame)
+    few = frame[frame["cat"] == "x"].iloc[:3]
+    _, origin = trace_columns(pre.transform, few, list(frame), frame)
+    names = pre.get_feature_names_out()
+    assert [names[k] for k in origin[list(frame).index("cat")]] == ["hot__cat_x", "hot__cat_y", "hot__cat_z"]
+    _, alone = trace_columns(pre.transform, few.iloc[:1], list(frame))
+    assert len(alone[list(frame).index("cat")]) == 0
+    assert [names[k] for k in alone[list(frame).index("whole")]] == ["remainder__whole"]  # a number can be moved
+
+
+@pytest.mark.parametrize("groups", [[["a"]], {"g": None}, {"g": [2.0]}, {"g": [True]}])
+def test_groups_of_the_wrong_kind(groups):
+    with pytest.raises(ValueError, match=r"must be a dict|is not a column"):
+        resolve_groups(groups, ["a", "b", "c"])

@@ -74,3 +74,15 @@ def test_diverged(loss):
     with pytest.raises(ValueError, match=r"in epoch 3: the fit has diverged. Lower the learning rate \(it is 0.1"):
         check_loss(loss, 3, 0.1)
     check_loss(1.0, 3, 0.1)
+
+
+def test_columns_too_far_from_zero_are_named():
+    rng = np.random.default_rng(0)
+    far = np.c_[rng.normal(size=50), 1e7 + rng.normal(size=50)]
+    with pytest.warns(UserWarning, match=r"1 column\(s\) of X, such as \['X\[:, 1\]'\].*dtype='float64'"):
+        classification_data(Any(), far, np.arange(50) % 2, None)
+    with pytest.warns(UserWarning, match="of y"):
+        regression_data(Any(), far[:, :1], 1e8 + 3 * far[:, 0], None)
+    double = Any()
+    double.dtype = "float64"
+    regression_data(double, far, 1e8 + 3 * far[:, 0], None)  # no warning

@@ -132,3 +132,25 @@ def test_memory_does_not_grow_with_rows(net):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 2 * peaks[0]
+
+
+def test_rows_that_are_not_there(net, blobs):
+    exp = skexplain.explain(net, blobs[0], random_state=0)
+    with pytest.raises(IndexError, match="row 150 of an Explanation of 150 rows"):
+        exp[150]
+    assert exp[np.int64(1)].shape == (1, 4)
+    assert len(list(exp[:4])) == 4
+
+
+def test_targets_of_the_wrong_shape(net, blobs):
+    X, y = blobs
+    with pytest.raises(ValueError, match=r"target has shape \(150,\); pass one label, or one for each of the 50 rows"):
+        skexplain.importances(net, X[:50], target=y)
+    column = skexplain.explain(net, X[:50], target=y[:50].reshape(-1, 1), random_state=0)
+    np.testing.assert_array_equal(column.target, y[:50])
+
+
+def test_error_is_between_rows(net, blobs):
+    imp = skexplain.importances(net, blobs[0], attribution="saliency", random_state=0)
+    exp = skexplain.explain(net, blobs[0], attribution="saliency", random_state=0)
+    np.testing.assert_allclose(imp.error, exp.values.std(axis=0, ddof=1) / np.sqrt(150), rtol=1e-6)

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import skorch
 import torch
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.feature_selection import SelectFromModel
@@ -85,3 +86,34 @@ def test_bad_input(module, blobs):
         skexplain.from_fitted(module, np.full((5, 4), np.nan))
     with pytest.raises(skexplain.UnsupportedModelError, match="A str is not a network"):
         skexplain.from_fitted("model.keras", X)
+
+
+def test_regressors_are_told_from_classifiers(blobs):
+    X, _ = blobs
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, 50, (len(X), 3))
+    est = skexplain.from_fitted(nn.Linear(4, 3), X, counts)
+    assert is_regressor(est)
+    assert est.predict(X).shape == (len(X), 3)
+    share = nn.Sequential(nn.Linear(4, 1), nn.Sigmoid())
+    est = skexplain.from_fitted(share, X, rng.random(len(X)))
+    assert is_regressor(est)
+    np.testing.assert_allclose(est.predict(X), share(torch.as_tensor(X)).detach().numpy()[:, 0], rtol=1e-5)
+    assert is_classifier(skexplain.from_fitted(share, X, rng.integers(2, size=len(X))))
+
+
+def test_several_labels_a_row_are_refused(blobs):
+    X, _ = blobs
+    several = nn.Sequential(nn.Linear(4, 3), nn.Sigmoid())
+    with pytest.raises(skexplain.UnsupportedModelError, match=r"3 independent sigmoid outputs"):
+        skexplain.from_fitted(several, X, np.random.default_rng(0).integers(2, size=(len(X), 3)))
+    assert skexplain.explain(several, X, target=1, random_state=0).shape == (150, 4)
+
+
+def test_estimators_keep_their_own_predictions(blobs):
+    X, y = blobs
+    net = skorch.NeuralNetBinaryClassifier(
+        nn.Sequential(nn.Linear(4, 1), nn.Flatten(0)), threshold=0.2, max_epochs=2, verbose=0
+    ).fit(X, (y > 0).astype(np.float32))
+    est = skexplain.from_fitted(net, X, y > 0, attribution="permutation", random_state=0)
+    np.testing.assert_array_equal(est.predict(X), net.predict(X))

@@ -115,6 +115,7 @@ def _stays_between_0_and_1(module: Callable[[Tensor], Any], X: Tensor, p: NDArra
     return True
 
 
+@torch.inference_mode(False)  # tensors made here take part in gradients later
 def torch_network(
     module: nn.Module,
     X: NDArray,

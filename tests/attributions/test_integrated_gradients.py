@@ -84,3 +84,12 @@ def test_quadrature_is_a_rule_on_the_unit_interval(n):
 def test_bad_parameters(params, message):
     with pytest.raises(ValueError, match=message):
         attribute(SQUARES, **params)
+
+
+def test_outputs_too_large_for_their_spread_are_refused():
+    net = Formula(lambda X: 1e9 + X.sum(axis=1), np.ones_like)
+    with pytest.raises(CompletenessError, match=r"rounding hides .*dtype='float64'"):
+        attribute(net)
+    exact = Formula(net.f, net.slope)
+    exact.__class__ = type("Double", (Formula,), {"eps": np.finfo(np.float64).eps})
+    np.testing.assert_allclose(attribute(exact).values, X - B.mean(axis=0))

@@ -47,6 +47,7 @@ def crooked():
         "square first": SquareFirst(),
         "gate": Gate(),
         "product of weights": ProductOfWeights(),
+        "code for missing": CodeForMissing(),
         "convolution": Convolution(),
         "lstm": Recurrent(),
         "part of the columns": PartOfColumns(),
@@ -108,6 +109,14 @@ class SquareFirst(Functional):
 class Gate(Functional):
     def forward(self, x):
         return self.b(torch.relu(self.a(x))) * torch.where(x[:, :1] > 0, 1.0, 2.0)
+
+
+class CodeForMissing(Functional):
+    """-999 in the first column is a case of its own, that few rows show."""
+
+    def forward(self, x):
+        first = x[:, :1]
+        return torch.where(first == -999, torch.full_like(first, 5.0), super().forward(x / 100))
 
 
 class PartOfColumns(nn.Module):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import skorch
 import torch
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine, make_friedman1
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.model_selection import cross_val_score
@@ -193,6 +194,159 @@ def test_module_from_main_with_two_jobs(tmp_path):
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["0"]
+
+
+def test_weights_are_never_dropped(blobs):
+    """Iterators and data sets of the user's do not carry them, so they are refused together."""
+    X, y = blobs
+    weight = np.where(y == 2, 100.0, 1e-3)
+    for params in (
+        {"iterator_train__num_workers": 0},
+        {"iterator_train": type("Mine", (torch.utils.data.DataLoader,), {})},
+        {"dataset": type("Own", (skorch.dataset.Dataset,), {})},
+    ):
+        with pytest.raises(ValueError, match="sample_weight and class_weight are carried by the iterator for arrays"):
+            NeuralNetClassifier(build, **QUICK, **params).fit(X, y, sample_weight=weight)
+
+
+def test_rows_are_shuffled_by_a_data_loader_too(blobs):
+    X, y = blobs
+    first = []
+
+    class Spy(nn.Sequential):
+        def __init__(self):
+            super().__init__(nn.Linear(4, 3))
+
+        def forward(self, x):
+            if self.training:
+                first.append(x[:3].clone())
+            return super().forward(x)
+
+    NeuralNetClassifier(Spy, max_epochs=1, train_split=None, iterator_train__num_workers=0, random_state=0).fit(X, y)
+    assert not np.allclose(first[0], X[:3])
+
+
+class Probabilities(nn.Sequential):
+    def __init__(self, n_features, n_outputs):
+        super().__init__(nn.Linear(n_features, n_outputs), nn.Softmax(1))
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch.compile
+def test_compiled_losses_are_the_same_losses(blobs):
+    """torch.compile wraps the criterion too; "eager" compiles without a compiler."""
+    X, y = blobs
+    plain = NeuralNetClassifier(Probabilities, **QUICK).fit(X, y)
+    compiled = NeuralNetClassifier(Probabilities, compile=True, compile__backend="eager", **QUICK).fit(X, y)
+    np.testing.assert_allclose(compiled.predict_proba(X), plain.predict_proba(X), atol=1e-5)
+    np.testing.assert_allclose(compiled.feature_importances_, plain.feature_importances_, atol=1e-5)
+
+
+def test_frozen_layers_stay(blobs):
+    X, y = blobs
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    module[0].requires_grad_(False)
+    clf = NeuralNetClassifier(module, **QUICK).fit(X, y)
+    assert torch.equal(clf.module_[0].weight, module[0].weight)
+    assert not torch.equal(clf.module_[2].weight, module[2].weight)
+
+
+def test_training_mode_sees_no_padding(blobs):
+    X, y = blobs
+    clf = NeuralNetClassifier(BatchNormFirst, **QUICK).fit(X, y)
+    clf.module_[0].momentum = 1.0
+    clf.forward(X[:10] + 5, training=True)
+    np.testing.assert_allclose(clf.module_[0].running_mean, (X[:10] + 5).mean(axis=0), rtol=1e-5)
+
+
+def test_parameters_set_after_fit_wait_for_the_next(blobs):
+    X, y = blobs
+    clf = NeuralNetClassifier(module__hidden=(8,), max_epochs=5, random_state=0).fit(X, y)
+    p = clf.predict_proba(X)
+    clf.set_params(module__hidden=(5,), dtype="float64")
+    np.testing.assert_allclose(clf.predict_proba(X), p, rtol=1e-5)
+    clf.fit(X, y)
+    assert clf.module_[1].out_features == 5
+    assert clf.module_[1].weight.dtype == torch.float64
+
+
+def test_importances_follow_the_weights(blobs, tmp_path):
+    X, y = blobs
+    clf = NeuralNetClassifier(max_epochs=20, random_state=0).fit(X, y)
+    other = NeuralNetClassifier(max_epochs=20, random_state=1).fit(X, y)
+    first = clf.feature_importances_
+    other.save_params(f_params=tmp_path / "other.pt")
+    clf.load_params(f_params=tmp_path / "other.pt")
+    assert not np.array_equal(clf.feature_importances_, first)
+    mine = NeuralNetClassifier(build(4, 3), **QUICK).fit(X, y)
+    _ = mine.feature_importances_
+    mine.fit(skorch.dataset.Dataset(X, y), None)
+    assert not hasattr(mine, "feature_importances_")
+
+
+class WithPenalty(NeuralNetClassifier):
+    """skorch's usual way to extend a net."""
+
+    def __init__(self, *args, lambda1=0.01, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.lambda1 = lambda1
+
+    def get_loss(self, y_pred, y_true, *args, **kwargs):
+        loss = super().get_loss(y_pred, y_true, *args, **kwargs)
+        return loss + self.lambda1 * sum(w.abs().sum() for w in self.module_.parameters())
+
+
+def test_subclasses_of_users(blobs):
+    X, y = blobs
+    free = WithPenalty(build, lambda1=0.0, **QUICK).fit(X, y)
+    tight = WithPenalty(build, lambda1=1.0, **QUICK).fit(X, y)
+    size = [sum(float(p.detach().abs().sum()) for p in net.module_.parameters()) for net in (free, tight)]
+    assert size[1] < 0.7 * size[0]
+    copied = clone(tight)
+    assert copied.lambda1 == 1.0
+    assert copied.module is build
+    with pytest.raises(ValueError, match=r"unexpected argument.*lambda2"):
+        WithPenalty(build, lambda2=1).fit(X, y)
+
+
+def test_callbacks_read_numbers(blobs):
+    seen = {}
+
+    class Reads(skorch.callbacks.Callback):
+        def on_train_begin(self, net, **kwargs):
+            seen.update(size=net.batch_size + 0, epochs=net.max_epochs + 0, lr=net.lr + 0.0, optimizer=net.optimizer)
+
+    clf = NeuralNetClassifier(build, callbacks=[Reads]).fit(*blobs)
+    assert seen == {"size": 128, "epochs": 10, "lr": 0.01, "optimizer": torch.optim.SGD}
+    assert (clf.batch_size, clf.max_epochs, clf.lr, clf.optimizer) == ("auto",) * 4
+
+
+class LooksUp(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.codes, self.out = nn.Embedding(5, 2), nn.Linear(2, 3)
+
+    def forward(self, x):
+        return self.out(self.codes(x).mean(1))
+
+
+def test_integers_for_a_look_up_are_named(blobs):
+    with pytest.raises(ValueError, match=r"looks X up as integers, but gets float32.*`x.long\(\)`"):
+        NeuralNetClassifier(LooksUp).fit(np.ones((10, 2), dtype=int), np.arange(10) % 2)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"batch_size": 0}, "batch_size == 0, must be >= 1"),
+        ({"max_epochs": -1}, "max_epochs == -1, must be >= 0"),
+        ({"module__hidden": 8}, r"hidden=8 must be a sequence of widths"),
+        ({"module__hidden": (8, 0)}, r"hidden=\(8, 0\) must be a sequence of widths"),
+    ],
+)
+def test_bad_parameters(blobs, params, message):
+    with pytest.raises(ValueError, match=message):
+        NeuralNetClassifier(**params).fit(*blobs)
 
 
 def test_repr_shows_what_was_set():

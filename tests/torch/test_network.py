@@ -219,6 +219,137 @@ def test_row_does_not_depend_on_its_batch():
     np.testing.assert_allclose(alone.values, whole.values[7:8], rtol=1e-4, atol=1e-5)
 
 
+def test_a_case_that_few_rows_show():
+    """The input is looked at again after the first layer, though not by the first rows."""
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(300, D)).astype(np.float32)
+    Z[100:200, 0] = -999
+    module = NETS["code for missing"]
+    y = module(torch.as_tensor(Z))[:, 0].detach().numpy() + rng.normal(size=300)
+    net = torch_network(module, Z, regression=True)
+    strategy = skexplain.attributions.Permutation(n_repeats=3)
+    got, _ = strategy.importances(net, Z, y, [np.array([0]), np.array([1])], np.random.default_rng(0))
+    plain = NoShortcut(net)
+    expected, _ = strategy.importances(plain, Z, y, [np.array([0]), np.array([1])], np.random.default_rng(0))
+    np.testing.assert_allclose(got, expected, rtol=1e-4)
+    assert got[0] > 1
+
+
+class NoShortcut(Network):
+    """A network by its plain verbs."""
+
+    def __init__(self, net):
+        self.net, self.head, self.classes = net, net.head, net.classes
+
+    def raw(self, X):
+        return self.net.raw(X)
+
+    def gradient(self, X, target):
+        return self.net.gradient(X, target)
+
+
+def sigmoid_in_disguise():
+    last = nn.Linear(D, 1)
+
+    def net(ending):
+        class Ending(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.last = last
+
+            def forward(self, x):
+                return ending(self.last(x))
+
+        return Ending()
+
+    return {
+        "1 - sigmoid(-z)": net(lambda z: 1 - torch.sigmoid(-z)),
+        "expit": net(torch.special.expit),
+        "in place": net(lambda z: (z + 0).sigmoid_()),
+        "by hand": net(lambda z: 1 / (1 + torch.exp(-z))),
+        "exp of logsigmoid": net(lambda z: nn.functional.logsigmoid(z).exp()),
+        "one of softmax": net(lambda z: torch.cat([0 * z, z], 1).softmax(1)[:, 1]),
+        "script": torch.jit.script(nn.Sequential(last, nn.Sigmoid())),
+    }, last
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit
+@pytest.mark.parametrize(
+    "name", ["1 - sigmoid(-z)", "expit", "in place", "by hand", "exp of logsigmoid", "one of softmax", "script"]
+)
+def test_sigmoid_in_disguise(name):
+    modules, last = sigmoid_in_disguise()
+    module, x = modules[name], torch.as_tensor(X).float()
+    y = (last(x) > 0).numpy()[:, 0]
+    est = skexplain.from_fitted(module, X, y, random_state=0)
+    np.testing.assert_allclose(est.predict_proba(X)[:, 1], module(x).detach().numpy().ravel(), atol=1e-5)
+    logits = est.explain(X, background=R).predictions
+    np.testing.assert_allclose(np.abs(logits), np.abs(last(x).detach().numpy()[:, 0]), rtol=1e-3, atol=1e-4)
+
+
+def test_probabilities_of_nothing_known_are_refused():
+    class PartOfSoftmax(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = nn.Linear(D, 4)
+
+        def forward(self, x):
+            return self.last(x).softmax(1)[:, 1:]
+
+    with pytest.raises(skexplain.UnsupportedModelError, match="3 numbers between 0 and 1 a row, that do not sum to 1"):
+        skexplain.explain(PartOfSoftmax(), X)
+
+
+def test_hidden_sigmoids_are_no_ending():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(D, 8), nn.Sigmoid(), nn.Linear(8, 1))
+    assert torch_network(module, X).head.kind == "linear"
+
+
+def test_reassigned_buffers_are_put_back():
+    class Counts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = nn.Linear(D, 2)
+            self.register_buffer("n", torch.zeros(()))
+
+        def forward(self, x):
+            self.n = self.n + 1
+            return self.last(x)
+
+    module = Counts()
+    before = module.n
+    skexplain.explain(module, X, random_state=0)
+    assert module.n is before
+    assert module.n == 0
+
+
+def test_inference_mode_and_half_precision():
+    with torch.inference_mode():
+        got = skexplain.explain(NETS["relu"], X, background=R, random_state=0)
+    np.testing.assert_array_equal(got.values, skexplain.explain(NETS["relu"], X, background=R, random_state=0).values)
+    with pytest.raises(skexplain.UnsupportedModelError, match=r"too coarse to explain; pass a copy in `.float\(\)`"):
+        skexplain.explain(copy.deepcopy(NETS["relu"]).half(), X)
+
+
+def test_long_rows_run_in_smaller_blocks():
+    seen = []
+
+    class Spy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = nn.Linear(4000, 2)
+
+        def forward(self, x):
+            seen.append(x.shape[0] * 4000)
+            return self.last(torch.tanh(x).flatten(1))
+
+    rows = np.random.default_rng(0).normal(size=(600, 1, 4000)).astype(np.float32)
+    strategy = skexplain.attributions.ExpectedGradients(n_samples=10)
+    skexplain.importances(Spy(), rows, attribution=strategy, random_state=0)
+    assert max(seen) <= 2**21
+
+
 def test_unreadable_rows_and_outputs():
     with pytest.raises(ValueError, match=r"cannot read rows of shape \(5,\)"):
         skexplain.explain(NETS["relu"], X[:, :5])
