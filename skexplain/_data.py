@@ -83,13 +83,7 @@ def classification_data(
             raise ValueError(
                 f"y has only one class, {found.tolist()}; a classifier needs rows of at least two classes."
             )
-    index = np.minimum(np.searchsorted(estimator.classes_, y), len(estimator.classes_) - 1)
-    unknown = estimator.classes_[index] != y
-    if np.any(unknown):
-        raise ValueError(
-            f"y contains the label {y[unknown].tolist()[0]!r}, which is not among the classes "
-            f"{estimator.classes_.tolist()}."
-        )
+    index = label_index(y, estimator.classes_)
     if class_weight is not None:
         factor = compute_sample_weight(class_weight, y)
         weight = factor if weight is None else weight * factor
@@ -168,6 +162,24 @@ def _labels(y: Any) -> NDArray:
             "sklearn.multioutput.MultiOutputClassifier."
         )
     return column_or_1d(y, warn=True)
+
+
+def label_index(y: NDArray, classes: NDArray) -> NDArray:
+    """Index in ``classes`` of each label of y.
+
+    Raises
+    ------
+    ValueError
+        For a label that is not among them.
+    """
+    order = np.argsort(classes)
+    index = order[np.minimum(np.searchsorted(classes, y, sorter=order), len(classes) - 1)]
+    unknown = classes[index] != y
+    if np.any(unknown):
+        raise ValueError(
+            f"y contains the label {y[unknown].tolist()[0]!r}, which is not among the classes {classes.tolist()}."
+        )
+    return index
 
 
 def _without_zero_weights(X: NDArray, y: NDArray, weight: NDArray | None) -> tuple:

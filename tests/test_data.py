@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 
-from skexplain._data import check_loss, classification_data, held_out, regression_data, standardisation
+from skexplain._data import (
+    check_loss,
+    classification_data,
+    held_out,
+    label_index,
+    regression_data,
+    standardisation,
+)
 
 
 class Any(BaseEstimator):
@@ -86,3 +93,11 @@ def test_columns_too_far_from_zero_are_named():
     double = Any()
     double.dtype = "float64"
     regression_data(double, far, 1e8 + 3 * far[:, 0], None)  # no warning
+
+
+def test_label_index():
+    classes = np.array(["high", "low", "mid"])
+    assert label_index(np.array(["low", "high"]), classes).tolist() == [1, 0]
+    assert label_index(np.array(["b", "a"]), np.array(["b", "a"])).tolist() == [0, 1]
+    with pytest.raises(ValueError, match="y contains the label 'odd', which is not among the classes"):
+        label_index(np.array(["odd"]), classes)

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer
 from sklearn.utils.validation import check_scalar
 
+from .._data import label_index
 from .._network import Network
 from ..exceptions import InterruptedWarning
 from ._base import Attribution
@@ -123,7 +124,7 @@ def _losses(network: Network, y: NDArray) -> Callable[[NDArray], NDArray]:
             raise ValueError("The model has several independent sigmoid outputs; pass a `scoring`.")
         truth = np.reshape(y, (len(y), -1)).astype(np.float64)
         return lambda outputs: -((outputs - truth) ** 2).mean(axis=1)
-    index, rows = encode(y, network.classes), np.arange(len(y))
+    index, rows = label_index(np.asarray(y), network.classes), np.arange(len(y))
     return lambda outputs: network.head.log_probabilities(outputs)[rows, index]
 
 
@@ -134,17 +135,6 @@ def _scorer(network: Network, X: NDArray, y: NDArray, scoring: str | Callable) -
     if hasattr(network, "stand_ins"):
         return lambda stand_in: scorer(stand_in, X, y)
     return lambda outputs: scorer(answers(network, outputs), X, y)
-
-
-def encode(y: NDArray, classes: NDArray) -> NDArray:
-    """Index of each label in ``classes``."""
-    y = np.asarray(y)
-    order = np.argsort(classes)
-    index = order[np.clip(np.searchsorted(classes, y, sorter=order), 0, len(classes) - 1)]
-    unknown = classes[index] != y
-    if np.any(unknown):
-        raise ValueError(f"y contains {y[unknown].tolist()[0]!r}, which is not one of the classes {classes.tolist()}.")
-    return index
 
 
 class _Answers(BaseEstimator):

@@ -25,8 +25,8 @@ ACTIVATIONS = {
 }
 
 
-class Standardise(nn.Module):
-    """``(x - mean) / scale``: fixed, part of the weights file, and folded into the first layer by attributions."""
+class _Affine(nn.Module):
+    """A mean and a scale that are not trained, but are part of the weights file."""
 
     mean: torch.Tensor
     scale: torch.Tensor
@@ -35,21 +35,17 @@ class Standardise(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.get_default_dtype()))
         self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.get_default_dtype()))
+
+
+class Standardise(_Affine):
+    """``(x - mean) / scale``; folded into the first layer by attributions."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return (x - self.mean) / self.scale
 
 
-class Rescale(nn.Module):
+class Rescale(_Affine):
     """``mean + scale * z``: predictions back in the target's units."""
-
-    mean: torch.Tensor
-    scale: torch.Tensor
-
-    def __init__(self, mean: ArrayLike, scale: ArrayLike) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.get_default_dtype()))
-        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.get_default_dtype()))
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         return self.mean + self.scale * z

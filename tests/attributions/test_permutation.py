@@ -8,7 +8,6 @@ import skexplain
 from skexplain._head import Head
 from skexplain._network import DenseNetwork
 from skexplain.attributions import Permutation
-from skexplain.attributions._permutation import encode
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(400, 4))
@@ -109,14 +108,6 @@ def test_interruption_gives_whole_repeats():
     with pytest.warns(UserWarning, match="of 2 of 20 repeats"):
         mean, _ = Permutation(n_repeats=20).importances(net, X, Y, ALONE, RNG)
     assert mean.argmax() == 0
-
-
-def test_encoding():
-    classes = np.array(["high", "low", "mid"])
-    assert encode(np.array(["low", "high"]), classes).tolist() == [1, 0]
-    assert encode(np.array(["b", "a"]), np.array(["b", "a"])).tolist() == [0, 1]
-    with pytest.raises(ValueError, match="y contains 'odd', which is not one of the classes"):
-        encode(np.array(["odd"]), classes)
 
 
 @pytest.mark.parametrize(("params", "message"), [({"n_repeats": 0}, "n_repeats"), ({"scoring": "acc"}, "acc")])
