@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import _defaults
-from .._data import TrainingData, held_out, standardisation
+from .._data import TrainingData, held_out, standardisation, typical_rows
 from .._estimator import ExplainableMixin
 from .._head import Output
 from .._network import Network, chunks
@@ -101,7 +101,7 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
         before = self.history_ if keep_history and go_on else {}
         self.history_: dict[str, list[float]] = {k: before.get(k, []) + v for k, v in history.items()}
         self.n_iter_ = len(self.history_["loss"])
-        self._probe = _typical_rows(data.X)
+        self._probe = typical_rows(data.X)
         self._networks: dict[str, Network] = {}
         self._keep(data.X, self._labels(data.y))
         return self
@@ -359,11 +359,3 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
                 setattr(self, name, state[name].unpack())
         if "model_" in state:
             self._networks = {}
-
-
-def _typical_rows(X: NDArray) -> NDArray:
-    """Four rows around the column means, no row of the data: enough to see what a model's outputs are."""
-    X64 = X.astype(np.float64)
-    steps = np.array([-1.0, -0.5, 0.5, 1.0]).reshape(-1, *[1] * (X.ndim - 1))
-    rows = X64.mean(axis=0) + steps * X64.std(axis=0)
-    return np.clip(rows, X64.min(axis=0), X64.max(axis=0)).astype(X.dtype)

@@ -27,6 +27,8 @@ from ._squashing import behind_the_weights, can_be_moved, far_rows
 
 #: Rows on which a model is tried.
 PROBED = 32
+#: How far a softmax of what was computed in few digits may be from the model's own.
+TOLERANCE = {"float16": 5e-3, "bfloat16": 5e-2}
 
 
 def keras_network(
@@ -105,7 +107,7 @@ def ending_of(model: Any, X: NDArray) -> tuple[str, Any]:
         with without_activation(operation):
             z = flat(predict_once(model, X))
         back = softmax(z, axis=-1) if name == "softmax" else expit(z)
-        if z.shape == flat(p).shape and np.allclose(back, flat(p), atol=1e-5):
+        if z.shape == flat(p).shape and np.allclose(back, flat(p), atol=TOLERANCE.get(model.compute_dtype, 1e-5)):
             return name, operation
     return _unseen_ending(model, X, flat(p)), None
 

@@ -166,6 +166,19 @@ def test_logits_between_0_and_1_are_logits(X):
     assert ending_of(swish, 5 * X) == ("linear", None)
 
 
+@pytest.mark.parametrize("ending", ["softmax", "sigmoid"])
+def test_half_precision(ending, X):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = nets.mlp(3, ending)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    activation, operation = ending_of(model, X)
+    assert activation == ending
+    assert operation is model.layers[-1]
+
+
 def test_other_back_ends_go_by_the_layers(X, monkeypatch):
     x = layers.Input((nets.D,))
     free, squashed = keras.Model(x, layers.Dense(1)(x)), ONE["complement"]()
