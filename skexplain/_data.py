@@ -67,10 +67,11 @@ def classification_data(
         For fewer than two classes, a label not among the classes, and all that scikit-learn refuses.
     """
     check_dtype(estimator.dtype)
+    given_X = X
     X = validate_data(estimator, X, dtype=estimator.dtype, reset=reset, allow_nd=allow_nd)
     if y is None:
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
-    warn_if_coarse(X, getattr(estimator, "feature_names_in_", None), "X")
+    warn_if_coarse(X, given_X, getattr(estimator, "feature_names_in_", None), "X")
     y = _labels(y)
     check_consistent_length(X, y)
     check_classification_targets(y)
@@ -100,11 +101,12 @@ def regression_data(
     if y is None:
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
     check_dtype(estimator.dtype)
+    given_X, given_y = X, y
     X = validate_data(estimator, X, dtype=estimator.dtype, reset=reset, allow_nd=allow_nd)
     y = check_array(y, dtype=estimator.dtype, ensure_2d=False, input_name="y", estimator=estimator)
     check_consistent_length(X, y)
-    warn_if_coarse(X, getattr(estimator, "feature_names_in_", None), "X")
-    warn_if_coarse(y, None, "y")
+    warn_if_coarse(X, given_X, getattr(estimator, "feature_names_in_", None), "X")
+    warn_if_coarse(y, given_y, None, "y")
     if y.ndim > 2:
         raise ValueError(f"y has {y.ndim} dimensions; pass (n,) or (n, n_outputs).")
     n_outputs = 1 if y.ndim == 1 else y.shape[1]
@@ -126,20 +128,32 @@ def check_dtype(dtype: Any) -> None:
         raise ValueError(f"dtype={dtype!r} is not supported; pass 'float32' or 'float64'.")
 
 
-def prediction_rows(estimator: Any, X: Any) -> NDArray:
+def prediction_rows(estimator: Any, X: Any, *, allow_nd: bool = False) -> NDArray:
     """Rows to predict, checked against the columns of fit."""
-    return validate_data(estimator, X, dtype=estimator.dtype, reset=False)
+    return validate_data(estimator, X, dtype=estimator.dtype, reset=False, allow_nd=allow_nd)
 
 
-def warn_if_coarse(values: NDArray, names: Any, what: str) -> None:
-    """Warn of columns so far from 0, for their spread, that float32 holds few of their digits."""
-    if values.dtype != np.float32 or len(values) < 2:
+def warn_if_coarse(values: NDArray, given: Any, names: Any, what: str) -> None:
+    """Warn of columns so far from 0, for their spread, that float32 holds few or none of their digits.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,) or (n, ...)
+        As they are trained on.
+    given : array-like or DataFrame
+        As the user passed them.
+    names : sequence of str or None
+    what : str
+        Name of the argument.
+    """
+    if values.dtype != np.float32 or len(values) < 2 or values.ndim > 2:
         return
     columns = values.reshape(len(values), -1)
     step = np.finfo(np.float32).eps * np.abs(columns).max(axis=0)
-    spread = columns.std(axis=0, dtype=np.float64)
-    coarse = np.flatnonzero((spread > 0) & (step > COARSE * spread))
-    if len(coarse):
+    suspects = np.flatnonzero((step > 0) & (step > COARSE * columns.std(axis=0, dtype=np.float64)))
+    spread = {j: _column(given, int(j)).std() for j in suspects}
+    coarse = [j for j in suspects if spread[j] > 0 and step[j] > COARSE * spread[j]]
+    if coarse:
         which = [str(names[j]) if names is not None else f"{what}[:, {j}]" for j in coarse[:5]]
         warnings.warn(
             f"{len(coarse)} column(s) of {what}, such as {which}, lie so far from 0 that float32 rounds away much of "
@@ -147,6 +161,12 @@ def warn_if_coarse(values: NDArray, names: Any, what: str) -> None:
             UserWarning,
             stacklevel=4,
         )
+
+
+def _column(X: Any, j: int) -> NDArray:
+    """A column as it was passed, in double precision."""
+    column = X.iloc[:, j] if hasattr(X, "iloc") and X.ndim == 2 else np.reshape(np.asarray(X), (len(X), -1))[:, j]
+    return np.asarray(column, dtype=np.float64)
 
 
 def _labels(y: Any) -> NDArray:

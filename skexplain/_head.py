@@ -127,7 +127,9 @@ def decide_head(
         if n_raw == 1 and classes is None and y is None:
             return Head("linear", 1, output), None
         activation = "sigmoid" if n_raw == 1 else "softmax"
-    elif regression or (activation == "sigmoid" and classes is None and _continuous(y, n_raw)):
+    elif regression or (
+        classes is None and (activation == "sigmoid" or (y is not None and np.ndim(y) == 2)) and _continuous(y, n_raw)
+    ):
         return Head("linear", n_raw, output), None
     head = Head(activation, n_raw, output)  # type: ignore[arg-type]
     if head.kind == "sigmoid" and n_raw > 1 and classes is None:

@@ -90,6 +90,10 @@ def test_columns_too_far_from_zero_are_named():
         classification_data(Any(), far, np.arange(50) % 2, None)
     with pytest.warns(UserWarning, match="of y"):
         regression_data(Any(), far[:, :1], 1e8 + 3 * far[:, 0], None)
+    gone = np.c_[far[:, :1], 1e9 + far[:, :1]]  # one value, in float32
+    with pytest.warns(UserWarning, match=r"1 column\(s\) of X"):
+        classification_data(Any(), gone, np.arange(50) % 2, None)
+    classification_data(Any(), np.c_[far[:, :1], np.full(50, 1e9)], np.arange(50) % 2, None)  # constant indeed
     double = Any()
     double.dtype = "float64"
     regression_data(double, far, 1e8 + 3 * far[:, 0], None)  # no warning

@@ -61,6 +61,11 @@ def test_unknown_scale():
         ("linear", 1, [1, 2, 3], None, False, "linear", None),
         ("linear", 1, None, ["no", "yes"], False, "sigmoid", ["no", "yes"]),
         ("sigmoid", 1, None, None, True, "linear", None),
+        ("sigmoid", 1, [0.2, 0.7, 0.4], None, False, "linear", None),
+        ("sigmoid", 2, [[0, 1], [1, 1]], None, False, "sigmoid", None),
+        ("softmax", 2, [[0.2, 0.3], [0.1, 0.1]], None, False, "linear", None),
+        ("softmax", 2, [[0.2, 0.8], [0.1, 0.9]], None, False, "softmax", [0, 1]),
+        ("linear", 3, [[4, 20, 7], [9, 1, 3]], None, False, "linear", None),
     ],
 )
 def test_decisions(activation, n_raw, y, classes, regression, kind, labels):

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, _clone_parametrized, is_classifier
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .. import _defaults
-from .._data import TrainingData, held_out, standardisation, typical_rows
+from .._data import TrainingData, held_out, prediction_rows, standardisation, typical_rows
 from .._estimator import ExplainableMixin
 from .._head import Output
 from .._network import Network, chunks
@@ -126,7 +126,7 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
 
     def _check_rows(self, X: Any) -> NDArray:
         check_is_fitted(self, "model_")
-        X = validate_data(self, X, dtype=self.dtype, reset=False, allow_nd=self._builder is not None)
+        X = prediction_rows(self, X, allow_nd=self._builder is not None)
         return self._of_fitted_shape(X)
 
     def _of_fitted_shape(self, X: NDArray) -> NDArray:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, check_scalar, validate_data
+from sklearn.utils.validation import check_is_fitted, check_scalar
 from skorch import NeuralNet
 from skorch.callbacks import EarlyStopping
 from skorch.dataset import Dataset, unpack_data
@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 
 from .. import _defaults
-from .._data import TrainingData, check_loss, held_out, typical_rows
+from .._data import TrainingData, check_loss, held_out, prediction_rows, typical_rows
 from .._estimator import ExplainableMixin
 from .._head import Output
 from ._criterion import assumed_activation, row_losses, unreduced, weighted_mean
@@ -327,7 +327,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
             return last_activation(self.infer, rows)[0], 1 if out.ndim == 1 else int(out[0].numel())
 
     def _check_rows(self, X: Any) -> NDArray:
-        return validate_data(self, X, dtype=self.dtype, reset=False, allow_nd=self.module is not None)
+        return prediction_rows(self, X, allow_nd=self.module is not None)
 
     def set_params(self, **params: Any) -> Any:
         """Set parameters. Those of module and criterion take effect at the next ``fit``, as in scikit-learn.
