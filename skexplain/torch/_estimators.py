@@ -120,7 +120,7 @@ class NeuralNetClassifier(TorchEstimator, skorch.NeuralNetClassifier):
         criterion = self.criterion
         if isinstance(criterion, str) and criterion == "auto":
             criterion = auto_criterion(activation or "linear", n_raw)
-        self.criterion_ = self.initialized_instance(criterion, kwargs)
+        self.criterion_ = self._in_dtype(self.initialized_instance(criterion, kwargs))
         if activation is not None:
             # a dataset's labels are not known beforehand
             n_classes = len(self.classes_) if self._training is not None else None
@@ -212,7 +212,8 @@ class NeuralNetRegressor(TorchEstimator, skorch.NeuralNetRegressor):
 
     def initialize_criterion(self) -> Any:
         """Build ``criterion_``, after a look at how many numbers the module returns."""
-        self.criterion_ = self.initialized_instance(self.criterion, self.get_params_for("criterion"))
+        criterion = self.initialized_instance(self.criterion, self.get_params_for("criterion"))
+        self.criterion_ = self._in_dtype(criterion)
         if self._training is not None:
             n_raw = self._observe(self._first_batch)[1]
             if n_raw not in (None, self.n_outputs_):

@@ -129,7 +129,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
             elif self.module is None:
                 raise ValueError("The default module takes its widths from an array X in `fit`; pass a module.")
             module = build(**kwargs)
-        module = module.to(getattr(torch, self.dtype))
+        module = self._in_dtype(module)
         if data is not None and any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
             with torch.no_grad():  # lazy layers take their width from a few rows
                 module.eval()(as_tensor(data.X[:2]))
@@ -302,6 +302,9 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         classes = getattr(self, "classes_", None)
         return torch_network(self.module_, self._probe_rows, classes=classes, regression=classes is None, output=output)
 
+    def _in_dtype(self, part: Any) -> Any:
+        return part.to(getattr(torch, self.dtype)) if isinstance(part, nn.Module) else part
+
     def _some_rows(self, X: Any) -> Any:
         """What `infer` takes for the first rows of X."""
         if isinstance(X, np.ndarray):
@@ -330,15 +333,22 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         return prediction_rows(self, X, allow_nd=self.module is not None)
 
     def set_params(self, **params: Any) -> Any:
-        """Set parameters. Those of module and criterion take effect at the next ``fit``, as in scikit-learn.
+        """Set parameters. They take effect at the next ``fit``, as in scikit-learn.
 
-        Those of the optimizer and of callbacks act on a net at once, as in skorch.
+        Only those of the optimizer (``lr``, ``optimizer__momentum``) and of callbacks act on a net at once, as in skorch.
         """
-        later = {k: v for k, v in params.items() if k.split("__")[0] in ("module", "criterion", "compile")}
-        if not self.initialized_ and "callbacks" in params:
-            later["callbacks"] = params["callbacks"]
+        later = {k: v for k, v in params.items() if self._waits(k)}
         self.__dict__.update(later)
         return super().set_params(**{k: v for k, v in params.items() if k not in later})
+
+    def _waits(self, name: str) -> bool:
+        """Whether a parameter is only read when the net is built."""
+        if name.startswith(("attribution__", "callbacks__")):
+            return False
+        if not self.initialized_:
+            return name == "callbacks"
+        component = name.split("__")[0] in {*self.prefixes_, "module", "criterion", "optimizer", "compile"}
+        return component and name != "callbacks" and not self._is_virtual_param(name)
 
     def load_params(self, *args: Any, **kwargs: Any) -> Any:
         """skorch's; importances of the weights before are forgotten."""

@@ -110,6 +110,15 @@ def test_criterion_keeps_its_reduction(blobs):
         NeuralNetClassifier(criterion=NoReduction, max_epochs=1).fit(*blobs, sample_weight=np.arange(150) + 1.0)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_of_a_criterion_have_the_dtype(blobs, dtype):
+    X, y = blobs
+    weight = torch.tensor([1.0, 1.0, 30.0])
+    params = {"criterion": nn.CrossEntropyLoss, "criterion__weight": weight, "dtype": dtype, "random_state": 0}
+    clf = NeuralNetClassifier(max_epochs=20, **params).fit(X, y)
+    assert (clf.predict(X) == 2).mean() > (y == 2).mean()
+
+
 class NoReduction(nn.Module):
     def forward(self, pred, y):
         return nn.functional.cross_entropy(pred, y)

@@ -265,7 +265,12 @@ def test_parameters_set_after_fit_wait_for_the_next(blobs):
     p = clf.predict_proba(X)
     clf.set_params(module__hidden=(5,), dtype="float64")
     np.testing.assert_allclose(clf.predict_proba(X), p, rtol=1e-5)
+    clf.set_params(optimizer=torch.optim.SGD, criterion=nn.CrossEntropyLoss, iterator_train__shuffle=False)
+    np.testing.assert_allclose(clf.predict_proba(X), p, rtol=1e-5)
+    clf.set_params(lr=0.5)
+    assert clf.optimizer_.param_groups[0]["lr"] == 0.5  # at once, as in skorch
     clf.fit(X, y)
+    assert isinstance(clf.optimizer_, torch.optim.SGD)
     assert clf.module_[1].out_features == 5
     assert clf.module_[1].weight.dtype == torch.float64
 
