@@ -335,7 +335,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
     def set_params(self, **params: Any) -> Any:
         """Set parameters. They take effect at the next ``fit``, as in scikit-learn.
 
-        Only those of the optimizer (``lr``, ``optimizer__momentum``) and of callbacks act on a net at once, as in skorch.
+        Only those of the optimizer (``lr``, ``optimizer__momentum``) and of callbacks act at once, as in skorch.
         """
         later = {k: v for k, v in params.items() if self._waits(k)}
         self.__dict__.update(later)
