@@ -52,6 +52,8 @@ def check_classifier_head(criterion: nn.Module, activation: str, n_raw: int | No
         Naming what the module returns, what the loss expects, and what to change.
     """
     name = type(criterion).__name__
+    if n_raw == 1 and activation in ("softmax", "log_softmax"):
+        raise ValueError("A softmax over one unit is always 1; end the module in sigmoid, or return the logit.")
     for kind, wanted in WANTED.items():
         if isinstance(criterion, kind) and activation not in wanted:
             raise ValueError(

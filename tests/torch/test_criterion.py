@@ -57,6 +57,7 @@ def test_heads_predict_alike(blobs):
         (nn.BCELoss, (), 1, r"criterion=BCELoss expects probabilities"),
         (nn.CrossEntropyLoss, (), 2, "has 2 outputs, but criterion=CrossEntropyLoss with 3 classes needs 3"),
         ("auto", (), 5, "has 5 outputs"),
+        ("auto", (nn.Softmax(1),), 1, "softmax over one unit is always 1"),
     ],
 )
 def test_wrong_pairs_are_refused(blobs, criterion, last, n_out, message):
