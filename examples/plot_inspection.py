@@ -29,3 +29,5 @@ net.importances(X_test, y_test, attribution="permutation").plot.bar()
 # How the prediction moves with the two columns on top.
 figure, axes = plt.subplots(1, 2, figsize=(8, 3.5), layout="constrained")
 PartialDependenceDisplay.from_estimator(net, X_train, ["bmi", "s5"], ax=axes)
+for ax in figure.axes:
+    ax.locator_params(axis="x", nbins=5)
