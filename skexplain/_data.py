@@ -232,10 +232,24 @@ def held_out(y: NDArray, classification: bool, fraction: float, rng: np.random.R
     """Indices to train on and to hold out, the latter spread evenly over the sorted target."""
     order = rng.permutation(len(y))
     key = y if classification else y.reshape(len(y), -1)[:, 0]
-    order = order[np.argsort(key[order], kind="stable")]
-    n_out = round(fraction * len(y))
-    out = order[np.floor((np.arange(n_out) + rng.uniform()) * len(y) / n_out).astype(int)]
+    out = evenly_over(key, order, round(fraction * len(y)), rng.uniform())
     return np.setdiff1d(np.arange(len(y)), out), np.sort(out)
+
+
+def evenly_over(key: NDArray, order: NDArray, m: int, start: float) -> NDArray:
+    """m of the rows, evenly spaced along the sorted key: stratified by class or by quantile.
+
+    Parameters
+    ----------
+    key : ndarray of shape (n,)
+    order : int ndarray of shape (n,)
+        Decides between rows of equal keys.
+    m : int
+    start : float
+        Of the first row, in [0, 1) of a spacing.
+    """
+    order = order[np.argsort(key[order], kind="stable")]
+    return order[np.floor((np.arange(m) + start) * len(key) / m).astype(int)]
 
 
 def check_loss(loss: float, epoch: int, learning_rate: Any) -> None:

@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted, check_scalar
 
 from ._columns import Groups
-from ._data import prediction_rows
+from ._data import evenly_over, prediction_rows
 from ._explain import explain, importances
 from ._head import Output
 from ._network import Network
@@ -160,6 +160,11 @@ class ExplainableMixin:
         order = np.random.default_rng(self._importance_seed).permutation(len(X))[:BACKGROUND_ROWS]
         return X[np.sort(order)]
 
+    @property
+    def _on_kept_rows(self) -> Any:
+        """The estimator as it reads the rows that were kept."""
+        return _OnKeptRows(self)
+
     def _keep(self, X: NDArray, y: NDArray) -> None:
         """Draw the rows that importances are computed from; without ``keep_rows`` compute them now.
 
@@ -183,7 +188,7 @@ class ExplainableMixin:
     def _compute_importances(self, X: NDArray, y: NDArray) -> Importances:
         names = getattr(self, "feature_names_in_", None)
         try:
-            return importances(_OnKeptRows(self), X, y, feature_names=names)
+            return importances(self._on_kept_rows, X, y, feature_names=names)
         except AttributeError as exc:
             # hasattr() would swallow it, and the user would read "has no attribute 'feature_importances_'"
             raise RuntimeError(f"{self.attribution} failed with an AttributeError: {exc}") from exc
@@ -217,6 +222,4 @@ def spread_rows(y: NDArray, most: int, rng: np.random.Generator) -> NDArray:
         return np.sort(order)
     key = y if y.ndim == 1 else y[:, 0]
     _, key = np.unique(key, return_inverse=True)
-    order = order[np.argsort(key[order], kind="stable")]
-    step = len(y) / most
-    return np.sort(order[np.floor((np.arange(most) + rng.random()) * step).astype(int)])
+    return np.sort(evenly_over(key, order, most, rng.random()))

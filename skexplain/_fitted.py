@@ -12,13 +12,11 @@ from sklearn.pipeline import Pipeline
 
 from ._columns import column_names, dense
 from ._estimator import ExplainableMixin, spread_rows
-from ._explain import importances
 from ._head import Output
 from ._network import Network, chunks
 from ._subject import readable, reading, seed_of, truth_of
 from ._wrap import as_network, unwrap
 from .exceptions import UnsupportedModelError
-from .explanation import Importances
 
 
 class _Fitted(ExplainableMixin, BaseEstimator):
@@ -94,7 +92,8 @@ class _Fitted(ExplainableMixin, BaseEstimator):
         """Keep rows for importances, and what `fit` would have learned of columns and labels."""
         rows = self._check_rows(X)
         truth = None if y is None else truth_of(y, len(rows))
-        few = spread_rows(np.zeros(len(rows)) if truth is None else truth, 100, np.random.default_rng(0))
+        key = np.zeros(len(rows)) if truth is None else truth
+        few = spread_rows(key, 100, np.random.default_rng(0))
         given = None if self.classes is None else np.asarray(self.classes)
         with reading(rows):
             network = as_network(self._last, rows[few], y=truth, classes=given)
@@ -105,7 +104,6 @@ class _Fitted(ExplainableMixin, BaseEstimator):
             )
         self._seen = rows[few], network.classes
         self._importance_seed = seed_of(None, self.random_state)
-        key = np.zeros(len(rows)) if truth is None else truth
         kept = spread_rows(key, self.importance_rows, np.random.default_rng(self._importance_seed))
         frame = X.iloc[kept] if hasattr(X, "iloc") else np.asarray(X)[kept]
         self._kept = frame, None if truth is None else truth[kept]
@@ -118,12 +116,10 @@ class _Fitted(ExplainableMixin, BaseEstimator):
     def _kept_background(self) -> NDArray | None:
         return None
 
-    def _compute_importances(self, X: Any, y: Any) -> Importances:
-        names = getattr(self, "feature_names_in_", None)
-        try:
-            return importances(self, X, y, feature_names=names)
-        except AttributeError as exc:
-            raise RuntimeError(f"{self.attribution} failed with an AttributeError: {exc}") from exc
+    @property
+    def _on_kept_rows(self) -> Any:
+        """Itself: rows were kept as the user passed them."""
+        return self
 
 
 class FittedClassifier(ClassifierMixin, _Fitted):

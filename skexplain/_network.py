@@ -51,8 +51,6 @@ class Network(ABC):
 
     head: Head
     classes: NDArray | None = None
-    #: False for models that are only known by their predictions.
-    differentiable: bool = True
 
     @property
     def n_outputs(self) -> int:

@@ -124,8 +124,6 @@ class EstimatorNetwork(Network):
         Scale to explain.
     """
 
-    differentiable = False
-
     def __init__(self, model: Any, X: Any, output: Output = "margin") -> None:
         self.model = model
         self.frame = (X.columns, X.dtypes) if hasattr(X, "dtypes") and hasattr(X, "columns") else None

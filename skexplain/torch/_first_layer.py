@@ -198,19 +198,19 @@ def _preactivation(module: Callable, X: Tensor) -> tuple[Tensor | None, list[Any
 
 def _input_is_used_once(module: Callable, X: Tensor, z: Tensor) -> bool:
     """Nothing after the layer may be computed from the input, and other inputs must lead to the same output."""
-    outputs = []
-    with _Flow(X, z) as flow:
-        try:
-            module(X)
-        except (IndexError, RuntimeError):
-            return False
-    if flow.looked_again:
-        return False
-    for other in (X, torch.full_like(X, 3.7) - 2 * X, torch.randn_like(X) * 10):
-        with _Interception(z):
+    flow, outputs = _Flow(X, z), []
+    runs = (
+        (flow, X),
+        (_Interception(z), torch.full_like(X, 3.7) - 2 * X),
+        (_Interception(z), torch.randn_like(X) * 10),
+    )
+    for mode, x in runs:
+        with mode:
             try:
-                outputs.append(module(other))
+                outputs.append(module(x))
             except (IndexError, RuntimeError):
                 return False  # a look-up by the input's value
+        if flow.looked_again:
+            return False
     first = outputs[0]
     return isinstance(first, Tensor) and all(torch.equal(first, o) for o in outputs[1:])
