@@ -161,8 +161,6 @@ def predict_once(model: Any, X: NDArray, limit: int | None = PROBED) -> NDArray:
 class PredictingNetwork(Network):
     """A Keras model on a back end whose gradients are not offered; parameters as for `KerasNetwork`."""
 
-    differentiable = False
-
     def __init__(
         self, model: Any, head: Head, *, classes: NDArray | None, ending: Any, recover: bool, rows: NDArray
     ) -> None:
