@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,10 +47,12 @@ def explain(
     background : array-like, default=None
         Typical rows to compare with, in the columns of X. None: rows kept from training if the model has
         them, else up to 100 rows of X.
-    target : "predicted", "all", label, or array of n labels, default="predicted"
+    target : "predicted", "all", label, array of n labels, or callable, default="predicted"
         Output to explain. "predicted": the class that the network predicts for the row. For
         regressors with several outputs "predicted" means all, and a label is an index. A raw network that ends in
         several linear units is taken for a classifier; of a regressor make an estimator by `from_fitted` first.
+        A callable is a linear function of the outputs ``(n, n_outputs)``, such as one class against another:
+        ``lambda outputs: outputs[:, 1] - outputs[:, 0]``.
     output : {"margin", "logit", "probability"}, default="margin"
         Scale of a classifier's outputs. Margin: the class's logit minus the mean of the others'.
     groups : dict of str to list of columns, default=None
@@ -90,12 +92,12 @@ def explain(
         )
     target = _checked_target(target, s)
     outputs = s.network.predict(s.rows)
-    targets = _targets(target, outputs, s.network)
-    parts = [_attribute(s, s.rows, t) for t in targets]
+    asked = _asked(target, outputs, s.network)
+    parts = _attributed(s, s.rows, asked)
     values = np.stack([p.values for p in parts], axis=-1)
     error = None if parts[0].error is None else np.stack([_given(p.error) for p in parts], axis=-1)
-    base = np.stack([_base(s, t) for t in targets], axis=-1)
-    predictions = np.stack([pick(outputs, t) for t in targets], axis=-1)
+    base = np.stack(_contrasted([_base(s, t) for t in asked.targets], asked), axis=-1)
+    predictions = np.stack(_contrasted([pick(outputs, t) for t in asked.targets], asked), axis=-1)
     gaps = [p.gap for p in parts if p.gap is not None]
     one = not _is_all(target, s.network)
     classes = s.network.classes
@@ -109,7 +111,7 @@ def explain(
         output=output,
         random_state=s.seed,
         error=error[..., 0] if one and error is not None else error,
-        target=(targets[0] if classes is None else classes[targets[0]]) if one else None,
+        target=_names_of(target, asked, classes) if one else None,
         outputs=classes,
         gap=max(gaps, default=None),
     )
@@ -187,14 +189,14 @@ def _averaged(s: Subject, target: Any, output: Output) -> Importances:
     target = _checked_target(target, s)
     n, d = len(s.rows), len(s.names)
     size, square, signed, sampling, gaps = np.zeros(d), np.zeros(d), np.zeros(d), np.zeros(d), []
-    classes = None if _is_all(target, s.network) else s.network.classes
+    classes = None if _is_all(target, s.network) or callable(target) else s.network.classes
     per_class = np.zeros((0 if classes is None else len(classes), d))
     members = np.zeros(len(per_class))
     for block in chunks(n, ROWS):
         rows = s.rows[block]
         part = target[block] if isinstance(target, np.ndarray) else target
-        targets = _targets(part, s.network.predict(rows), s.network)
-        parts = [_attribute(s, rows, t) for t in targets]
+        asked = _asked(part, s.network.predict(rows), s.network)
+        parts = _attributed(s, rows, asked)
         absolute = np.mean([np.abs(p.values) for p in parts], axis=0)
         size += absolute.sum(axis=0)
         square += (absolute**2).sum(axis=0)
@@ -202,8 +204,8 @@ def _averaged(s: Subject, target: Any, output: Output) -> Importances:
         sampling += sum((p.error**2).sum(axis=0) for p in parts if p.error is not None) / len(parts)
         gaps += [p.gap for p in parts if p.gap is not None]
         for k in range(len(per_class)):
-            per_class[k] += absolute[targets[0] == k].sum(axis=0)
-            members[k] += np.count_nonzero(targets[0] == k)
+            per_class[k] += absolute[asked.targets[0] == k].sum(axis=0)
+            members[k] += np.count_nonzero(asked.targets[0] == k)
     # rows differ by their sampling error too; that of a single row is all there is
     variance = np.maximum(np.maximum(square / n - (size / n) ** 2, 0) / max(n - 1, 1), sampling / n**2)
     labels = [] if classes is None else [(label, k) for k, label in enumerate(classes) if members[k]]
@@ -214,7 +216,7 @@ def _averaged(s: Subject, target: Any, output: Output) -> Importances:
         error=np.sqrt(variance),
         strategy=s.strategy,
         output=output,
-        target="given for each row" if isinstance(target, np.ndarray) else str(target),
+        target=_name(target),
         n_rows=n,
         random_state=s.seed,
         per_class={label: per_class[k] / members[k] for label, k in labels},
@@ -223,7 +225,9 @@ def _averaged(s: Subject, target: Any, output: Output) -> Importances:
 
 
 def _checked_target(target: Any, s: Subject) -> Any:
-    """A word or a label as it is, labels of rows as an array of the rows' number."""
+    """A word, a label or a function as it is, labels of rows as an array of the rows' number."""
+    if callable(target):
+        return target
     if np.ndim(target) == 0:
         reserved = {"predicted", "all"} & set(() if s.network.classes is None else s.network.classes.tolist())
         if isinstance(target, str) and target in reserved:
@@ -241,13 +245,30 @@ def _is_all(target: Any, network: Network) -> bool:
     return isinstance(target, str) and (target == "all" or (target == "predicted" and several))
 
 
-def _targets(target: Any, outputs: NDArray, network: Network) -> list[NDArray]:
-    """Output indices to explain, one array of length n for each output that is asked for."""
+class _Asked(NamedTuple):
+    """Outputs to explain.
+
+    Attributes
+    ----------
+    targets : list of int ndarray of shape (n,)
+        Indices of outputs, one array for each output that is asked for.
+    contrast : ndarray of shape (n_targets,) or None
+        Coefficients with which the outputs are summed to the one that is asked for.
+    """
+
+    targets: list[NDArray]
+    contrast: NDArray | None = None
+
+
+def _asked(target: Any, outputs: NDArray, network: Network) -> _Asked:
     n, k = outputs.shape
+    every = [np.full(n, j) for j in range(k)]
+    if callable(target):
+        return _Asked(every, _contrast(target, outputs))
     if _is_all(target, network):
-        return [np.full(n, j) for j in range(k)]
+        return _Asked(every)
     if isinstance(target, str) and target == "predicted":
-        return [outputs.argmax(axis=1)]
+        return _Asked([outputs.argmax(axis=1)])
     labels: list[Any] = list(range(k)) if network.classes is None else network.classes.tolist()
     position = {label: j for j, label in enumerate(labels)}
     wanted = np.asarray(target)
@@ -255,8 +276,83 @@ def _targets(target: Any, outputs: NDArray, network: Network) -> list[NDArray]:
     missing = [label for label in asked if label not in position]
     if missing:
         what = "outputs are" if network.classes is None else "classes are"
-        raise ValueError(f"target={missing[0]!r} does not exist; {what} {labels}, or 'predicted', or 'all'.")
-    return [np.array([position[label] for label in asked])]
+        raise ValueError(
+            f"target={missing[0]!r} does not exist; {what} {labels}, or 'predicted', or 'all', or a function of the "
+            "outputs."
+        )
+    return _Asked([np.array([position[label] for label in asked])])
+
+
+def _contrast(target: Callable[[NDArray], Any], outputs: NDArray) -> NDArray:
+    """Coefficients c of a function of the outputs ``(n, k)`` that is ``outputs @ c``.
+
+    Raises
+    ------
+    ValueError
+        When it is not: attributions of a sum are sums of attributions, which holds for nothing else.
+    """
+    k = outputs.shape[1]
+    c = np.asarray(target(np.eye(k)), dtype=np.float64)
+    expected = outputs @ c if c.shape == (k,) else None
+    got = np.asarray(target(outputs), dtype=np.float64)
+    if expected is None or got.shape != expected.shape or not np.allclose(got, expected, rtol=1e-6, atol=1e-9):
+        raise ValueError(
+            f"target={_name(target)} must map outputs of shape (n, {k}) to n numbers, linearly and without a constant, "
+            "such as lambda outputs: outputs[:, 1] - outputs[:, 0]."
+        )
+    return c
+
+
+def _name(target: Any) -> str:
+    if isinstance(target, np.ndarray):
+        return "given for each row"
+    return getattr(target, "__name__", repr(target)) if callable(target) else str(target)
+
+
+def _names_of(target: Any, asked: _Asked, classes: NDArray | None) -> NDArray:
+    """What is explained of each row."""
+    rows = asked.targets[0]
+    if callable(target):
+        return np.full(len(rows), _name(target), dtype=object)
+    return rows if classes is None else classes[rows]
+
+
+def _contrasted(parts: list[NDArray], asked: _Asked) -> list[NDArray]:
+    """The parts of each output, or the one of their contrast."""
+    return parts if asked.contrast is None else [np.tensordot(asked.contrast, np.array(parts), 1)]
+
+
+def _attributed(s: Subject, rows: NDArray, asked: _Asked) -> list[Attributed]:
+    """Attributions ``(n, n_groups)`` of each output that is asked for."""
+    if asked.contrast is not None and not getattr(s.strategy, "signed", True):
+        raise ValueError(
+            f"attribution={s.strategy} gives sizes without a sign, which cannot be added up to those of a function "
+            "of the outputs; pass a label as target, or another strategy."
+        )
+    if hasattr(s.strategy, "attribute_groups"):
+        parts = _attribute_groups(s, rows, np.array(asked.targets))
+    else:
+        parts = [_attribute(s, rows, t) for t in asked.targets]
+    if asked.contrast is None:
+        return parts
+    values = _contrasted([p.values for p in parts], asked)[0]
+    # errors of several outputs come from the same draws, so they may add up
+    sizes = asked._replace(contrast=np.abs(asked.contrast))
+    error = None if parts[0].error is None else _contrasted([_given(p.error) for p in parts], sizes)[0]
+    return [Attributed(values, error, max((p.gap for p in parts if p.gap is not None), default=None))]
+
+
+def _attribute_groups(s: Subject, rows: NDArray, targets: NDArray) -> list[Attributed]:
+    """Call a strategy that replaces groups jointly, and check what it returns."""
+    rng = np.random.default_rng(s.seed)
+    result = s.strategy.attribute_groups(s.network, rows, s.background, s.groups, targets, rng)
+    result = result if isinstance(result, Attributed) else Attributed(np.asarray(result, dtype=np.float64))
+    shape = (len(targets), len(rows), len(s.groups))
+    if result.values.shape != shape:
+        raise ValueError(f"{s.strategy} returned attributions of shape {result.values.shape}, not {shape}.")
+    values = _finite(result.values, s.strategy)
+    errors = [None] * len(targets) if result.error is None else list(result.error)
+    return [Attributed(v, e, result.gap) for v, e in zip(values, errors, strict=True)]
 
 
 def _attribute(s: Subject, rows: NDArray, target: NDArray) -> Attributed:

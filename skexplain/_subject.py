@@ -70,7 +70,8 @@ def subject_of(
     model = getattr(model, "_explained", model)
     y = None if y is None else np.asarray(y)
     if not getattr(strategy, "needs_gradient", True) and not (is_network(model) and _predicts_plainly(model)):
-        look = _from_outside(model, X, output)
+        local = getattr(strategy, "local", hasattr(strategy, "attribute"))
+        look = _from_outside(model, X, background, output, seed, local)
     elif isinstance(model, Pipeline):
         look = _behind_pipeline(model, X, y, background, output, feature_names, seed)
     else:
@@ -87,11 +88,13 @@ def subject_of(
 _Look = tuple[Network, NDArray, NDArray, list[NDArray]]
 
 
-def _from_outside(model: Any, X: Any, output: Output) -> _Look:
+def _from_outside(model: Any, X: Any, background: Any, output: Output, seed: int, local: bool) -> _Look:
     """An estimator that is known by its predictions, on the user's own columns."""
     network = EstimatorNetwork(model, X, output)
     rows = network.encode(X)
-    return network, rows, rows[:0], _each_alone(rows.shape[1])
+    given = None if background is None else network.encode(background)
+    back = _background(None, rows, given, seed) if local else rows[:0]
+    return network, rows, back, _each_alone(rows.shape[1])
 
 
 def _behind_pipeline(

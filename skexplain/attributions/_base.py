@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -90,3 +91,50 @@ class Attribution(BaseEstimator):
     def reference(self, background: NDArray) -> NDArray:
         """The rows whose mean output is the base value, ``(n_reference, *features)``."""
         return background
+
+
+class ReplacementAttribution(Attribution):
+    """Base of local strategies that replace columns by those of other rows.
+
+    Groups of columns are replaced jointly, so they are part of the question rather than sums of the answer;
+    and a prediction gives all outputs at once, so all targets are answered together.
+    """
+
+    needs_gradient = False
+
+    @abstractmethod
+    def attribute_groups(
+        self,
+        network: Network,
+        X: NDArray,
+        background: NDArray,
+        groups: Sequence[NDArray],
+        targets: NDArray,
+        rng: np.random.Generator,
+    ) -> Attributed | NDArray:
+        """Attribute outputs ``targets[t, i]`` of row i to groups of columns.
+
+        Parameters
+        ----------
+        network : Network
+        X : ndarray of shape (n, *features)
+        background : ndarray of shape (n_background, *features)
+        groups : sequence of int ndarray
+            Flat columns of each group.
+        targets : int ndarray of shape (n_targets, n)
+        rng : numpy.random.Generator
+
+        Returns
+        -------
+        ndarray of shape (n_targets, n, n_groups), or Attributed
+            With an error of the same shape, where there is one.
+        """
+
+    def attribute(
+        self, network: Network, X: NDArray, background: NDArray, target: NDArray, rng: np.random.Generator
+    ) -> Attributed:
+        """Each column alone; see `attribute_groups`."""
+        alone = [np.array([j]) for j in range(X[0].size)]
+        result = self.attribute_groups(network, X, background, alone, target[None], rng)
+        values, error, gap = result if isinstance(result, Attributed) else Attributed(result)
+        return Attributed(values[0].reshape(X.shape), None if error is None else error[0].reshape(X.shape), gap)
