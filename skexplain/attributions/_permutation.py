@@ -13,10 +13,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer
 from sklearn.utils.validation import check_scalar
 
-from .._data import label_index
 from .._network import Network
 from ..exceptions import InterruptedWarning
 from ._base import Attribution
+from ._losses import losses
 
 #: Rows of outputs formed at once.
 BLOCK = 2**18
@@ -75,7 +75,7 @@ class Permutation(Attribution):
     ) -> tuple[NDArray, NDArray]:
         """Mean over repeats of ``score(X) - score(X with the group shuffled)``."""
         check_scalar(self.n_repeats, "n_repeats", Integral, min_val=1)
-        score = _losses(network, y) if self.scoring in (None, "loss") else _scorer(network, X, y, self.scoring)
+        score = losses(network, y) if self.scoring in (None, "loss") else _scorer(network, X, y, self.scoring)
         # a scorer may ask a model for what its probabilities do not tell, such as a decision by a threshold
         ask_model = self.scoring not in (None, "loss") and hasattr(network, "stand_ins")
         # a seed for each shuffle, so that no result depends on another
@@ -115,17 +115,6 @@ class Permutation(Attribution):
             baseline, *alone = map(score, answers(X, reference, block, none_and_alone))
             drops += [baseline - changed for changed in alone]
         return np.array(drops)
-
-
-def _losses(network: Network, y: NDArray) -> Callable[[NDArray], NDArray]:
-    """Outputs to the negative loss of each row, ``(n,)``."""
-    if network.classes is None:
-        if network.head.kind != "linear":
-            raise ValueError("The model has several independent sigmoid outputs; pass a `scoring`.")
-        truth = np.reshape(y, (len(y), -1)).astype(np.float64)
-        return lambda outputs: -((outputs - truth) ** 2).mean(axis=1)
-    index, rows = label_index(np.asarray(y), network.classes), np.arange(len(y))
-    return lambda outputs: network.head.log_probabilities(outputs)[rows, index]
 
 
 def _scorer(network: Network, X: NDArray, y: NDArray, scoring: str | Callable) -> Callable[[Any], float]:
