@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._head import Head
+from .exceptions import UnsupportedLayerError
 
 #: Most rows handed to a framework at once: enough to hide its per-call cost, few enough for the caches.
 CHUNK = 4096
@@ -120,6 +121,19 @@ class Network(ABC):
             out[k] = self.predict(replace_columns(X, reference, columns))
         return out
 
+    def dense_weights(self) -> list[NDArray]:
+        """Weights ``(n_in, n_out)`` of each layer of a stack of dense layers, from the columns to the raw outputs.
+
+        Between two of them stand activations that act on each number alone. Scales (standardisation, batch
+        normalisation in evaluation) are folded in; biases are left out.
+
+        Raises
+        ------
+        UnsupportedLayerError
+            When the network is anything else, or it cannot be known.
+        """
+        raise UnsupportedLayerError(type(getattr(self, "model", self)).__name__, "A method of weights")
+
 
 def replace_columns(X: NDArray, reference: NDArray, columns: NDArray) -> NDArray:
     """A copy of X with the (flat) columns of ``reference``."""
@@ -169,6 +183,9 @@ class DenseNetwork(Network):
         for W, z in zip(self.weights[:0:-1], reversed(hidden), strict=True):
             g = (g @ W.T) * self.slope(z)
         return g @ self.weights[0].T
+
+    def dense_weights(self) -> list[NDArray]:
+        return [np.asarray(W, dtype=np.float64) for W in self.weights]
 
     def _forward(self, X: NDArray) -> list[NDArray]:
         """Pre-activations of every layer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,21 +46,27 @@ class Attribution(BaseEstimator):
         Whether the result depends on the random state.
     complete : bool
         Whether a row's values sum to f(x) minus the mean of f over `reference`.
+    relative : bool
+        Whether values are shares, without the unit of the output.
     needs_y : bool
         Whether the true targets are needed.
     needs_gradient : bool
         Whether the network must be differentiable; if not, pipelines are explained from the outside.
     needs_training : bool
         Whether the strategy must watch the training.
+    needs_estimator : bool
+        Whether the strategy trains the estimator anew, by `retrain`, rather than ask the trained network.
     """
 
     local = True
     signed = True
     stochastic = False
     complete = False
+    relative = False
     needs_y = False
     needs_gradient = True
     needs_training = False
+    needs_estimator = False
 
     def attribute(
         self, network: Network, X: NDArray, background: NDArray, target: NDArray, rng: np.random.Generator
@@ -87,6 +93,24 @@ class Attribution(BaseEstimator):
     ) -> tuple[NDArray, NDArray]:
         """Importance of each group of columns and its standard error, both ``(n_groups,)``."""
         raise TypeError(f"{type(self).__name__} is averaged over single rows; use `attribute`.")
+
+    def retrain(
+        self, estimator: Any, X: Any, y: NDArray, groups: Sequence[NDArray], rng: np.random.Generator
+    ) -> tuple[NDArray, NDArray]:
+        """Importance of each group of columns and its standard error, both ``(n_groups,)``, by training anew.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Cloneable; not changed.
+        X : ndarray or DataFrame of shape (n, n_columns)
+            Rows as the estimator reads them.
+        y : ndarray of shape (n,) or (n, n_outputs)
+        groups : sequence of int ndarray
+            Columns of each group.
+        rng : numpy.random.Generator
+        """
+        raise TypeError(f"{type(self).__name__} does not train; use `importances` or `attribute`.")
 
     def reference(self, background: NDArray) -> NDArray:
         """The rows whose mean output is the base value, ``(n_reference, *features)``."""

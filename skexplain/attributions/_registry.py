@@ -8,9 +8,12 @@ from ._expected_gradients import ExpectedGradients
 from ._integrated_gradients import IntegratedGradients
 from ._permutation import Permutation
 from ._saliency import Saliency
+from ._weights import ConnectionWeights, Garson
 
 ATTRIBUTIONS = {
+    "connection_weights": ConnectionWeights,
     "expected_gradients": ExpectedGradients,
+    "garson": Garson,
     "integrated_gradients": IntegratedGradients,
     "permutation": Permutation,
     "saliency": Saliency,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .._head import Head
 from .._network import CHUNK, Network, chunks, rowwise
 from ._activation import call, calling, without_activation
+from ._dense_stack import dense_stack
 from ._first_dense import FirstDense, first_dense
 
 #: Rows predicted at once, always exactly as many: a row's float32 result then does not depend on its neighbours.
@@ -105,6 +106,9 @@ class KerasNetwork(Network):
             raw = self._run(rest, changed.reshape(-1, z.shape[1]))
             out[:, block] = self.head(raw).reshape(len(coalitions), -1, self.n_outputs)
         return out
+
+    def dense_weights(self) -> list[NDArray]:
+        return dense_stack(self.model, self.ending, self._features)
 
     def _raw(self, x: tf.Tensor) -> tf.Tensor:
         """Logits or predictions, ``(n, n_raw)``."""

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from .._head import Head, Output, decide_head, is_distribution
 from .._network import CHUNK, Network, chunks, rows_at_once
 from ..exceptions import UnsupportedModelError
+from ._dense_stack import dense_stack
 from ._first_layer import FirstLayer, first_layer
 from ._untouched import as_tensor, untouched
 
@@ -183,6 +184,7 @@ class TorchNetwork(Network):
         self.module, self.head, self.classes = module, head, classes
         self.dtype, self.device, self.unwrap, self.separable = dtype, device, unwrap, separable
         self._matrix = torch.as_tensor(head.matrix, dtype=dtype, device=device)
+        self._rows = rows
         with untouched(module):
             self._first: FirstLayer | None = first_layer(self._raw, rows)
 
@@ -263,6 +265,12 @@ class TorchNetwork(Network):
                 raw = first_output(first.rest(z.flatten(0, 1))).reshape(len(coalitions), -1, self.head.n_raw)
                 out[:, block] = self.head(raw.double().cpu().numpy())
         return out
+
+    def dense_weights(self) -> list[NDArray]:
+        # log-probabilities are logits, up to a constant a row
+        ending = "log_softmax" if self.head.kind == "softmax" else None
+        with self._differentiating():
+            return dense_stack(self._raw, self._rows, ending)
 
     def _raw(self, x: Tensor) -> Tensor:
         """Logits or predictions, ``(n, n_raw)``."""

@@ -1,0 +1,175 @@
+"""The weights of a stack of dense layers are found however it is written, and nothing else is taken for one."""
+
+import copy
+import itertools
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from skexplain._wrap import as_network
+from skexplain.exceptions import UnsupportedLayerError
+from skexplain.torch import MLP
+from skexplain.torch._dense_stack import dense_stack
+from tests.torch.nets import D, crooked, stack, straight
+
+X = np.random.default_rng(0).normal(size=(8, D))
+STRAIGHT, CROOKED = straight(), crooked()
+# nothing of theirs goes on besides the layers
+NOT_DENSE = {
+    "product of weights": None,  # one dense layer, and found to be one
+    "activation first": None,
+    "residual": "add of several branches",
+    "two heads": "mul of several branches",
+    "layernorm first": "layer_norm",
+    "square first": "mul of several branches",
+    "gate": "mul of several branches",
+    "code for missing": "where of several branches",
+    "convolution": "conv1d",
+    "lstm": "lstm",
+    "part of the columns": "cat of several branches",
+}
+
+
+def weights(module, **kwargs):
+    return as_network(copy.deepcopy(module).double(), X, **kwargs).dense_weights()
+
+
+class Written(nn.Module):
+    """Two layers with an activation, in any spelling."""
+
+    def __init__(self, forward):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.spelling = nn.Linear(D, 8), nn.Linear(8, 3), forward
+
+    def forward(self, x):
+        return self.spelling(self, x)
+
+
+SPELLINGS = {
+    "modules": lambda m, x: m.b(m.a(x).relu()),
+    "F.linear": lambda m, x: F.linear(F.relu(F.linear(x, m.a.weight, m.a.bias)), m.b.weight, m.b.bias),
+    "matmul": lambda m, x: torch.tanh(x @ m.a.weight.T + m.a.bias) @ m.b.weight.T + m.b.bias,
+    "addmm": lambda m, x: torch.addmm(m.b.bias, torch.addmm(m.a.bias, x, m.a.weight.T).sigmoid(), m.b.weight.t()),
+    "einsum": lambda m, x: m.b(torch.einsum("oi,ni->no", m.a.weight, x).exp()),
+    "in place": lambda m, x: m.b(m.a(x).add_(1).relu_().add_(2)),
+    "by hand": lambda m, x: m.b((h := m.a(x)) * torch.sigmoid(h)),
+    "where": lambda m, x: m.b(torch.where((h := m.a(x)) > 0, h, torch.zeros_like(h))),
+    "dropout": lambda m, x: m.b(F.dropout(F.gelu(m.a(x.reshape(len(x), -1))), 0.5, m.training)),
+    "there and back": lambda m, x: m.b(F.silu(m.a(x[:, None, :].flatten(1))).unsqueeze(2)[:, :, 0]),
+    "side branch": lambda m, x: (m.a(x).sum(), m.b(F.relu(m.a(x))))[1],
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_spellings(spelling):
+    module = Written(SPELLINGS[spelling])
+    first, second = weights(module)
+    np.testing.assert_allclose(first, module.a.weight.detach().double().numpy().T, rtol=1e-12)
+    np.testing.assert_allclose(second, module.b.weight.detach().double().numpy().T, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", STRAIGHT)
+def test_networks_of_the_zoo(name):
+    module = STRAIGHT[name]
+    if name == "one number":  # the first of three outputs
+        with pytest.raises(UnsupportedLayerError, match="getitem"):
+            weights(module)
+        return
+    found = weights(module)
+    assert found[0].shape[0] == D
+    assert all(a.shape[1] == b.shape[0] for a, b in itertools.pairwise(found))
+    if "softmax" in name:
+        np.testing.assert_array_equal(found[1], module[2].weight.detach().double().numpy().T)
+
+
+@pytest.mark.parametrize("name", CROOKED)
+def test_refused_by_name(name):
+    if NOT_DENSE[name] is None:
+        assert weights(CROOKED[name])[0].shape[0] == D
+        return
+    with pytest.raises(UnsupportedLayerError) as caught:
+        weights(CROOKED[name])
+    assert caught.value.layer == NOT_DENSE[name]
+
+
+def test_scales_belong_to_the_layer_on_their_side_of_the_activation():
+    """Fold by hand; the whole chain is the gradient of the network with its activation left out."""
+    norms = [nn.BatchNorm1d(n) for n in (D, 8, 8)]
+    for i, norm in enumerate(norms):
+        torch.manual_seed(i)
+        for t in (norm.running_var, norm.weight.data):
+            t.uniform_(0.5, 2)
+    a, b = nn.Linear(D, 8), nn.Linear(8, 3)
+    s = [(n.weight / torch.sqrt(n.running_var + n.eps)).detach().double().numpy() for n in norms]
+    A, B = (m.weight.detach().double().numpy().T for m in (a, b))
+    first, second = weights(nn.Sequential(norms[0], a, norms[1], nn.Tanh(), norms[2], b))
+    np.testing.assert_allclose(first, s[0][:, None] * A * s[1], rtol=1e-6)
+    np.testing.assert_allclose(second, s[2][:, None] * B, rtol=1e-6)
+    chain = as_network(nn.Sequential(norms[0], a, norms[1], norms[2], b).double(), X, regression=True)
+    product = np.linalg.multi_dot(chain.dense_weights())
+    for k in range(3):
+        slope = chain.gradient(X, np.full(len(X), k))
+        np.testing.assert_allclose(np.tile(product[:, k], (8, 1)), slope, rtol=1e-9)
+
+
+def test_default_module_far_from_zero():
+    rows = X + 1e6
+    torch.manual_seed(0)
+    module = MLP(D, 1, hidden=(5,), mean=rows.mean(0), scale=[2.0] * D, target_mean=[1e5], target_scale=[7.0])
+    first, second = weights(module)
+    np.testing.assert_allclose(first, module[1].weight.detach().double().numpy().T / 2, rtol=1e-12)
+    np.testing.assert_allclose(second, module[3].weight.detach().double().numpy().T * 7, rtol=1e-12)
+
+
+OTHERS = {
+    "softmax within": (lambda m, x: m.b(torch.softmax(m.a(x), 1)), "softmax"),
+    "norm of the batch": (lambda m, x: m.b(F.batch_norm(m.a(x), None, None, training=True)), "several rows"),
+    "noise": (lambda m, x: m.b(m.a(x) + torch.randn_like(x[:, :1])), "add of several branches"),
+    "dropout that stays": (lambda m, x: m.b(F.dropout(m.a(x), 0.5, training=True)), "dropout"),
+    "values read": (lambda m, x: m.b(m.a(x) * (2 if m.a(x).sum() > 0 else 1)), "bool"),
+    "values taken": (lambda m, x: m.b(m.a(x) * float(x[0, 0])), "float"),
+    "order changed": (lambda m, x: m.b(m.a(x)[:, [1, 0, *range(2, 8)]]), "getitem"),
+    "rounded": (lambda m, x: m.b(torch.div(m.a(x), 0.1, rounding_mode="floor")), "div that is not affine"),
+    "tokens": (lambda m, x: m.b(m.a(x[:, None, :]).mean(1)), "linear on rows of shape"),
+    "changed through a view": (lambda m, x: m.b(through_a_view(m.a(x))), "in place"),
+    "hidden": (lambda m, x: m.b(torch.as_tensor(m.a(x).detach().numpy())), "numpy"),
+    "twice itself": (lambda m, x: m.b((h := m.a(x)) + h), "add of several branches"),
+    "rows mixed": (lambda m, x: m.b(torch.ones(len(x), len(x), dtype=x.dtype) @ m.a(x)), "matmul"),
+    "factor of a row": (lambda m, x: m.b(m.a(x) * torch.arange(1.0, len(x) + 1)[:, None]), "mul that"),
+    "nothing": (lambda m, x: x, "without dense layers"),
+    "constant": (lambda m, x: torch.ones(len(x), 3), "hidden"),
+}
+
+
+def through_a_view(h):
+    h.view(-1).mul_(2)
+    return h
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_not_a_stack(name):
+    forward, layer = OTHERS[name]
+    with pytest.raises(UnsupportedLayerError, match=layer):
+        dense_stack(Written(forward).double().eval(), torch.as_tensor(X))
+
+
+def test_pictures():
+    module = stack(nn.Flatten(), nn.Linear(D, 4), nn.ReLU(), nn.Linear(4, 2)).double()
+    first, _ = as_network(module, X.reshape(8, 2, -1)).dense_weights()
+    np.testing.assert_array_equal(first, module[1].weight.detach().numpy().T)
+
+
+def test_no_trace():
+    module = copy.deepcopy(STRAIGHT["batchnorm"]).train()
+    before = copy.deepcopy(module.state_dict())
+    network, state = as_network(module, X), torch.get_rng_state()
+    network.dense_weights()
+    assert module.training
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(p.grad is None for p in module.parameters())
+    for key, value in module.state_dict().items():
+        assert torch.equal(value, before[key])
