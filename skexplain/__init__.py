@@ -20,6 +20,7 @@ _LAZY = {
     "Importances": "explanation",
     "UnsupportedModelError": "exceptions",
     "compare": "comparison",
+    "correlated_groups": "_columns",
     "explain": "_explain",
     "from_fitted": "_fitted",
     "importances": "_explain",
@@ -27,6 +28,7 @@ _LAZY = {
 _ROOMS = ("attributions", "comparison", "explanation", "exceptions", "keras", "plotting", "torch")
 
 if TYPE_CHECKING:
+    from ._columns import correlated_groups
     from ._explain import explain, importances
     from ._fitted import from_fitted
     from .comparison import Comparison, compare
@@ -40,6 +42,7 @@ __all__ = [
     "Importances",
     "UnsupportedModelError",
     "compare",
+    "correlated_groups",
     "explain",
     "from_fitted",
     "importances",

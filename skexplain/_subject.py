@@ -79,7 +79,10 @@ def subject_of(
     network, rows, back, origin = look
     with reading(rows):
         network.predict(rows[:1])
-    names, members = resolve_groups(groups, column_names(X, feature_names, model, len(origin)))
+    # typical rows rather than those that are asked about, so that a row does not change the groups
+    kept = None if isinstance(model, Pipeline) else getattr(model, "_kept_background", None)
+    typical = next((rows for rows in (background, kept) if rows is not None), X)
+    names, members = resolve_groups(groups, column_names(X, feature_names, model, len(origin)), typical)
     flat = [np.concatenate([origin[j] for j in g]).astype(np.intp) for g in members]
     return Subject(network, rows, back, names, flat, strategy, seed)
 

@@ -1,14 +1,17 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
+from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
+import skexplain
 from skexplain import UnsupportedModelError
-from skexplain._columns import column_names, resolve_groups, sum_groups, trace_columns
+from skexplain._columns import _rank_correlation, column_names, resolve_groups, sum_groups, trace_columns
 
 
 def test_groups_by_name_and_index():
@@ -118,3 +121,115 @@ def test_constant_columns_are_found_by_other_rows(frame):
 def test_groups_of_the_wrong_kind(groups):
     with pytest.raises(ValueError, match=r"must be a dict|is not a column"):
         resolve_groups(groups, ["a", "b", "c"])
+
+
+def families(n=300, seed=0):
+    """Two families of alike columns, a loner, a constant, text, and numbers with gaps."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(2, n))
+    return pd.DataFrame(
+        {
+            "a": a,
+            "b": b,
+            "exp a": np.exp(a),
+            "-b": -b + 0.1 * rng.normal(size=n),
+            "alone": rng.normal(size=n),
+            "constant": 1.0,
+            "text": rng.choice(["x", "y"], n),
+            "a with gaps": pd.array(np.where(rng.random(n) < 0.3, None, np.round(20 * a)), dtype="Int64"),
+            "code": pd.Categorical(np.digitize(a, [-1, 0, 1])),
+            "mixed": np.array([*(["x"] * 5), *a[5:]], dtype=object),
+            "objects": np.array(b, dtype=object),
+        }
+    )
+
+
+def test_correlated_groups():
+    groups = skexplain.correlated_groups(families())
+    assert groups == {"a + 2 more": ["a", "exp a", "a with gaps"], "b + 2 more": ["b", "-b", "objects"]}
+
+
+def test_correlated_groups_of_an_array():
+    X = families()[["a", "b", "exp a", "constant"]].to_numpy()
+    assert skexplain.correlated_groups(X) == {"x0 + x2": ["x0", "x2"]}
+    assert skexplain.correlated_groups(X, feature_names=list("pqrs")) == {"p + r": ["p", "r"]}
+    assert skexplain.correlated_groups(X[:, :1]) == {}
+    assert skexplain.correlated_groups(X.reshape(-1, 2, 2)) == {"x0 + x2": ["x0", "x2"]}
+
+
+def test_threshold():
+    rng = np.random.default_rng(0)
+    X = rng.multivariate_normal([0, 0], [[1, 0.7], [0.7, 1]], size=500)
+    assert skexplain.correlated_groups(X) == {}
+    assert skexplain.correlated_groups(X, threshold=0.5) == {"x0 + x1": ["x0", "x1"]}
+    assert skexplain.correlated_groups(np.c_[X, X[:, 0]], threshold=1) == {"x0 + x2": ["x0", "x2"]}
+
+
+def test_average_linkage_needs_more_than_one_neighbour():
+    """Of a chain, whose ends are far apart, only neighbours are joined."""
+    steps = np.random.default_rng(0).normal(size=(2000, 12))
+    chain = np.stack([steps[:, j : j + 5].sum(axis=1) for j in range(0, 8)], axis=1)
+    groups = skexplain.correlated_groups(chain, threshold=0.75)
+    assert len(groups) > 1
+    assert max(map(len, groups.values())) <= 3
+
+
+def test_rank_correlation_is_spearmans():
+    X = np.random.default_rng(0).integers(10, size=(200, 6)).astype(float)
+    X[:, 1] += X[:, 0]
+    np.testing.assert_allclose(_rank_correlation(X), np.abs(spearmanr(X).statistic), atol=1e-12)
+    X[::3, 1] = np.nan
+    X[1::5, 2] = np.nan
+    both = np.isfinite(X[:, 1] + X[:, 2])
+    # ranks are those of the whole column, so pairs with gaps differ a little
+    assert _rank_correlation(X)[1, 2] == pytest.approx(abs(spearmanr(X[both][:, 1:3]).statistic[()]), abs=0.01)
+
+
+def test_names_of_groups_are_new():
+    frame = families()[["a", "exp a", "b"]].rename(columns={"b": "a + exp a"})
+    assert list(skexplain.correlated_groups(frame)) == ["a + exp a (group)"]
+    names, groups = resolve_groups("correlated", list(frame), frame)
+    assert names == ("a + exp a (group)", "a + exp a")
+    assert [g.tolist() for g in groups] == [[0, 1], [2]]
+
+
+@pytest.mark.parametrize(
+    ("X", "params", "message"),
+    [
+        (np.ones((19, 2)), {}, "at least 20 rows and at most 5000 columns, got 19 rows of 2"),
+        (np.ones((20, 5001)), {}, "got 20 rows of 5001"),
+        (np.ones((20, 2)), {"threshold": 0}, "threshold == 0, must be > 0"),
+        (np.ones((20, 2)), {"threshold": 1.1}, "threshold == 1.1, must be <= 1"),
+        (np.ones((20, 2)), {"feature_names": ["a", "a"]}, "columns with different names"),
+        (np.ones((20, 2)), {"feature_names": ["a"]}, "feature_names has 1 names"),
+    ],
+)
+def test_bad_correlated_groups(X, params, message):
+    with pytest.raises(ValueError, match=message):
+        skexplain.correlated_groups(X, **params)
+
+
+def test_unknown_word_for_groups():
+    with pytest.raises(ValueError, match=r"groups='alike' must be a dict .* or 'correlated'"):
+        resolve_groups("alike", ["a"], np.ones((30, 1)))
+
+
+def test_correlated_groups_are_explained_together():
+    frame = families()[["a", "b", "exp a", "alone"]]
+    model = MLPRegressor(hidden_layer_sizes=(8,), solver="lbfgs", alpha=1.0, max_iter=2000, random_state=0).fit(
+        frame, frame["a"]
+    )
+    for attribution in ("permutation", "expected_gradients", "ablation"):
+        got = skexplain.importances(
+            model, frame, frame["a"], attribution=attribution, groups="correlated", random_state=0
+        )
+        assert got.names == ("a + exp a", "b", "alone")
+        assert got.ranking[0] == 0
+    # decided on typical rows, so that one row can be explained
+    one = skexplain.explain(model, frame[:1], groups="correlated", background=frame, random_state=0)
+    assert one.values.shape == (1, 3)
+    with pytest.raises(ValueError, match=r"got 5 rows of 4\. Pass more rows as `background`"):
+        skexplain.explain(model, frame[:5], groups="correlated")
+    pipe = make_pipeline(StandardScaler(), model).fit(frame, frame["a"])
+    got = skexplain.explain(pipe, frame, groups="correlated", random_state=0)
+    assert got.names == ("a + exp a", "b", "alone")

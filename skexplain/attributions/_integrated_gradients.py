@@ -1,4 +1,4 @@
-"""Integrated gradients: from one baseline to the row."""
+"""Integrated gradients: from a baseline to the row."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_scalar
 
 from .._network import Network
 from ._base import Attributed, Attribution
+from ._baseline import baseline_rows
 from ._completeness import integrate
 
 
@@ -23,14 +24,16 @@ class IntegratedGradients(Attribution):
     ----------
     n_steps : int, default=32
         Nodes of the Gauss-Legendre rule. Rows whose attributions do not add up get more by themselves.
-    baseline : {"mean", "zero"} or array-like of the features' shape, default="mean"
-        Where the path starts: the mean of the background, zeros, or a row of your own (in the space
-        that the network reads).
+    baseline : {"mean", "zero", "background"} or array-like, default="mean"
+        Where the path starts: the mean of the background, zeros, each row of the background in turn, or a row or
+        several of your own (in the space that the network reads). The attributions are averaged over several starts.
 
     Raises
     ------
     CompletenessError
         When attributions do not add up to f(x) - f(baseline), e.g. behind an integer look-up.
+    ValueError
+        For fewer than one step, or a baseline that is no row of finite numbers.
 
     See Also
     --------
@@ -38,9 +41,12 @@ class IntegratedGradients(Attribution):
 
     Notes
     -----
-    Axioms: completeness (measured, within 0.1 % of the spread of the outputs), dummy, linearity,
-    implementation invariance. Cost: ``n_steps`` gradients a row. A baseline that no row resembles (zeros for
-    one-hot or unscaled columns) explains the difference to a row that does not exist.
+    Axioms: completeness (measured, within 0.1 % of the spread of the outputs, for every baseline), dummy, linearity,
+    implementation invariance. Cost: ``n_steps`` gradients a row and baseline. A baseline that no row resembles (zeros
+    for one-hot or unscaled columns) explains the difference to a row that does not exist.
+
+    With ``baseline="background"`` it is what `ExpectedGradients` estimates, without sampling, at as many times the
+    cost as the background has rows.
 
     References
     ----------
@@ -62,23 +68,16 @@ class IntegratedGradients(Attribution):
     def attribute(
         self, network: Network, X: NDArray, background: NDArray, target: NDArray, rng: np.random.Generator
     ) -> Attributed:
-        """``(x - b) * integral_0^1 grad f(b + a (x - b)) da``."""
+        """``(x - b) * integral_0^1 grad f(b + a (x - b)) da``, averaged over the baselines b."""
         check_scalar(self.n_steps, "n_steps", Integral, min_val=1)
-        b = self.reference(background)
-        return integrate(network, b, X, background, target, self.n_steps)
+        baselines = self.reference(background)
+        values, gap = np.zeros(X.shape), 0.0
+        for b in baselines:
+            path = integrate(network, b[None], X, background, target, self.n_steps)
+            values += path.values / len(baselines)
+            gap = max(gap, path.gap or 0.0)
+        return Attributed(values, gap=gap)
 
     def reference(self, background: NDArray) -> NDArray:
-        """The baseline as one row."""
-        if isinstance(self.baseline, str):
-            if self.baseline == "mean":
-                return background.mean(axis=0, keepdims=True)
-            if self.baseline == "zero":
-                return np.zeros_like(background[:1])
-            raise ValueError(f"Unknown baseline {self.baseline!r}; valid names are ['mean', 'zero'], or pass a row.")
-        row = np.asarray(self.baseline, dtype=background.dtype)
-        if row.size != background[0].size or not np.isfinite(row).all():
-            raise ValueError(
-                f"baseline has shape {row.shape}, but a row of the network's input has shape "
-                f"{background.shape[1:]}, and it must be finite."
-            )
-        return row.reshape(background[:1].shape)
+        """The baselines, ``(m, *features)``."""
+        return baseline_rows(self.baseline, background)

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from ._ablation import Ablation
 from ._expected_gradients import ExpectedGradients
+from ._input_x_gradient import InputXGradient
 from ._integrated_gradients import IntegratedGradients
+from ._occlusion import Occlusion
 from ._permutation import Permutation
 from ._saliency import Saliency
+from ._smoothgrad import SmoothGrad
 from ._weights import ConnectionWeights, Garson
 
 ATTRIBUTIONS = {
+    "ablation": Ablation,
     "connection_weights": ConnectionWeights,
     "expected_gradients": ExpectedGradients,
     "garson": Garson,
+    "input_x_gradient": InputXGradient,
     "integrated_gradients": IntegratedGradients,
+    "occlusion": Occlusion,
     "permutation": Permutation,
     "saliency": Saliency,
+    "smoothgrad": SmoothGrad,
 }
 
 

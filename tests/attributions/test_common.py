@@ -56,7 +56,8 @@ every_complete = pytest.mark.parametrize("name", sorted(n for n, a in ATTRIBUTIO
 def test_dummy_and_constant_columns_get_nothing(name):
     got = values(name, smooth())
     assert got[2] == 0
-    assert got[4] == pytest.approx(0, abs=1e-12)
+    if (get_attribution(name).reference(B)[:, 4] == X[0, 4]).all():  # what is compared with zero differs from it
+        assert got[4] == pytest.approx(0, abs=1e-12)
     assert (got[[0, 1, 3]] > 0).all()
 
 
@@ -69,7 +70,8 @@ def test_equal_columns_get_the_same(name):
 @every_local
 def test_linear_closed_form(name):
     net, w = linear()
-    expected = np.abs(w) * np.abs(X - X.mean(axis=0)).mean(axis=0)
+    reference = get_attribution(name).reference(X).mean(axis=0)
+    expected = np.abs(w) * np.abs(X - reference).mean(axis=0)
     expected /= expected.sum() if get_attribution(name).relative else 1
     np.testing.assert_allclose(values(name, net, B=X), expected, rtol=0.02, atol=1e-12)
 

@@ -3,8 +3,8 @@ import pytest
 
 from skexplain import CompletenessError
 from skexplain._head import Head
-from skexplain._network import Network
-from skexplain.attributions import IntegratedGradients
+from skexplain._network import DenseNetwork, Network
+from skexplain.attributions import ExpectedGradients, IntegratedGradients
 from skexplain.attributions._completeness import gauss_legendre
 
 X, B = np.array([[2.0, 3.0], [1.0, -1.0]]), np.array([[0.0, 1.0], [2.0, 1.0]])
@@ -34,6 +34,32 @@ def attribute(net, **params):
 @pytest.mark.parametrize(("baseline", "b"), [("mean", [1.0, 1.0]), ("zero", [0.0, 0.0]), ([4.0, -2.0], [4.0, -2.0])])
 def test_closed_form_of_squares(baseline, b):
     np.testing.assert_allclose(attribute(SQUARES, baseline=baseline).values, X**2 - np.square(b), atol=1e-12)
+
+
+@pytest.mark.parametrize("baseline", ["background", [[4.0, -2.0], [1.0, 0.0], [3.0, 5.0]]])
+def test_several_baselines_are_averaged(baseline):
+    rows = B if baseline == "background" else np.array(baseline)
+    got = attribute(SQUARES, baseline=baseline)
+    np.testing.assert_allclose(got.values, X**2 - (rows**2).mean(axis=0), atol=1e-12)
+    np.testing.assert_array_equal(IntegratedGradients(baseline=baseline).reference(B), rows)
+
+
+def test_background_is_the_limit_of_expected_gradients():
+    rng = np.random.default_rng(0)
+    W, V = rng.normal(size=(2, 8)), rng.normal(size=(8, 1))
+    net = DenseNetwork([W, V], [rng.normal(size=8), np.zeros(1)], "tanh", Head("linear", 1))
+    exact = attribute(net, baseline="background")
+    np.testing.assert_allclose(exact.values.sum(axis=1), (net.predict(X) - net.predict(B).mean())[:, 0], atol=1e-3)
+    sampled = ExpectedGradients(n_samples=4000).attribute(net, X, B, TARGET, rng)
+    assert (np.abs(sampled.values - exact.values) < 4 * sampled.error + 1e-3).all()
+
+
+def test_every_baseline_is_refined():
+    """Through a kink that lies elsewhere on the way from each."""
+    net = Formula(lambda X: np.maximum(X[:, 0] - 0.777, 0), lambda X: np.c_[(X[:, 0] > 0.777) * 1.0, np.zeros(len(X))])
+    got = attribute(net, n_steps=8, baseline=[[0.0, 0.0], [-3.0, 0.0], [0.7, 1.0]])
+    np.testing.assert_allclose(got.values[:, 0], [2 - 0.777, 1 - 0.777], atol=1e-3)
+    assert got.gap < 1e-3
 
 
 def test_one_step_is_the_midpoint():
@@ -76,7 +102,7 @@ def test_quadrature_is_a_rule_on_the_unit_interval(n):
     ("params", "message"),
     [
         ({"n_steps": 0}, "n_steps == 0, must be >= 1"),
-        ({"baseline": "median"}, r"Unknown baseline 'median'; valid names are \['mean', 'zero'\]"),
+        ({"baseline": "median"}, r"Unknown baseline 'median'; valid names are \['background', 'mean', 'zero'\]"),
         ({"baseline": [1, 2, 3]}, r"baseline has shape \(3,\)"),
         ({"baseline": [np.nan, 0]}, "must be finite"),
     ],

@@ -1,0 +1,160 @@
+"""Conditional shuffles: of a column, only what the other columns do not predict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from numbers import Number
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.model_selection import KFold
+
+#: Most values of a column of numbers that is resampled instead of being predicted as a number.
+DISCRETE = 10
+#: Most patterns of a group's discrete columns that are resampled together.
+PATTERNS = 50
+#: Fewest rows from which columns are predicted.
+FEWEST_ROWS = 20
+#: Penalties that the ridge regression chooses among, for standardised columns.
+ALPHAS = np.logspace(-3, 4, 8)
+
+#: From a generator to other values of a group's columns, ``(n, n_columns_of_group)``.
+Shuffle = Callable[[np.random.Generator], NDArray]
+#: From an order of the rows, and the generator, to other values of some columns.
+_Draw = Callable[[NDArray, np.random.Generator], NDArray]
+
+
+def conditional_shuffles(X: NDArray, groups: Sequence[NDArray], rng: np.random.Generator) -> list[Shuffle]:
+    """For each group of columns a function that draws it given the other columns.
+
+    A number is the part that the others predict plus a residual, and the residuals are shuffled. A discrete column
+    is a quantile of its predicted distribution, and the quantiles are shuffled. Predictions for a row are made by
+    models that were fitted without it.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 20 rows, numbers with gaps, or text with more than 50 different values.
+    """
+    if len(X) < FEWEST_ROWS:
+        raise ValueError(
+            f"conditional=True predicts columns from each other, which takes at least {FEWEST_ROWS} rows; "
+            f"X has {len(X)}. Pass more rows, or use conditional=False."
+        )
+    flat = X.reshape(len(X), -1)
+    columns = [_Column(flat[:, j], j) for j in range(flat.shape[1])]
+    width = [c.predictors.shape[1] for c in columns]
+    predictors, owner = np.concatenate([c.predictors for c in columns], axis=1), np.repeat(np.arange(len(width)), width)
+    folds = list(KFold(5, shuffle=True, random_state=int(rng.integers(2**31))).split(flat))
+    return [_shuffle(flat, columns, g, predictors[:, ~np.isin(owner, g)], folds) for g in groups]
+
+
+class _Column:
+    """What is known of a column.
+
+    Attributes
+    ----------
+    codes : int ndarray of shape (n,) or None
+        Which of its values a discrete column has.
+    numbers : ndarray of shape (n,)
+        The values of a column that is not discrete.
+    predictors : ndarray of shape (n, n_predictors)
+        Standardised; of a discrete column all levels but one.
+    """
+
+    def __init__(self, values: NDArray, j: int) -> None:
+        self.codes: NDArray | None = None
+        if values.dtype.kind in "biuf" or all(isinstance(v, Number) for v in values):
+            self.numbers = values.astype(np.float64)
+            levels, codes = np.unique(self.numbers, return_inverse=True)
+            if len(levels) <= DISCRETE:
+                self.codes = codes
+            elif not np.isfinite(self.numbers).all():
+                raise ValueError(
+                    f"conditional=True predicts columns from each other, but column {j} has numbers with gaps (NaN or "
+                    "infinity). Fill them before, or use conditional=False."
+                )
+        else:
+            seen: dict[str, int] = {}
+            self.codes = np.array([seen.setdefault(repr(v), len(seen)) for v in values.tolist()])
+            if len(seen) > PATTERNS:
+                raise ValueError(
+                    f"conditional=True predicts columns from each other, but column {j} has {len(seen)} different "
+                    f"values that are no numbers; at most {PATTERNS} can be predicted. Use conditional=False."
+                )
+        # one column for each level but the first
+        raw = self.numbers[:, None] if self.codes is None else np.eye(self.codes.max() + 1)[self.codes][:, 1:]
+        spread = raw.std(axis=0)
+        varies = spread > 1e-12 * np.abs(raw).max(axis=0, initial=0.0)
+        self.predictors = (raw - raw.mean(axis=0))[:, varies] / spread[varies]
+
+
+_Folds = Sequence[tuple[NDArray, NDArray]]
+
+
+def _shuffle(flat: NDArray, columns: Sequence[_Column], group: NDArray, others: NDArray, folds: _Folds) -> Shuffle:
+    """The shuffle of one group, given the standardised others."""
+    if others.shape[1] == 0:
+        return lambda rng: flat[np.ix_(rng.permutation(len(flat)), group)]
+    discrete = np.array([columns[j].codes is not None for j in group])
+    parts: list[tuple[NDArray, _Draw]] = []
+    if not discrete.all():
+        at = np.flatnonzero(~discrete)
+        parts.append((at, _residuals(np.stack([columns[j].numbers for j in group[at]], axis=1), others, folds)))
+    if discrete.any():
+        at = np.flatnonzero(discrete)
+        codes = np.stack([columns[j].codes for j in group[at]], axis=1)  # type: ignore[arg-type]
+        # levels that exclude each other, such as those of a one-hot group, must be drawn together
+        together = len(np.unique(codes, axis=0)) <= PATTERNS
+        for k in [np.arange(len(at))] if together else np.arange(len(at))[:, None]:
+            parts.append((at[k], _quantiles(flat[:, group[at[k]]], codes[:, k], others, folds)))
+
+    def shuffle(rng: np.random.Generator) -> NDArray:
+        order = rng.permutation(len(flat))
+        new = np.empty((len(flat), len(group)), dtype=np.float64 if flat.dtype.kind in "biuf" else object)
+        for at, draw in parts:
+            new[:, at] = draw(order, rng)
+        return new
+
+    return shuffle
+
+
+def _residuals(numbers: NDArray, others: NDArray, folds: _Folds) -> _Draw:
+    """Numbers are predicted, and their residuals shuffled."""
+    predicted = np.empty(numbers.shape)
+    for train, test in folds:
+        ridge = RidgeCV(ALPHAS, alpha_per_target=True).fit(others[train], numbers[train])
+        predicted[test] = ridge.predict(others[test]).reshape(len(test), -1)
+    residuals = numbers - predicted
+    # whole numbers, such as ages and codes, stay what they can be
+    whole = (numbers == np.round(numbers)).all(axis=0)
+    low, high = numbers.min(axis=0), numbers.max(axis=0)
+
+    def draw(order: NDArray, rng: np.random.Generator) -> NDArray:
+        new = predicted + residuals[order]
+        return np.where(whole, np.clip(np.round(new), low, high), new)
+
+    return draw
+
+
+def _quantiles(values: NDArray, codes: NDArray, others: NDArray, folds: _Folds) -> _Draw:
+    """The probabilities of patterns are predicted, and the patterns' places in their distribution shuffled."""
+    _, first, pattern = np.unique(codes, axis=0, return_index=True, return_inverse=True)
+    pattern, rows = pattern.ravel(), np.arange(len(values))
+    p = np.zeros((len(values), len(first)))
+    for train, test in folds:
+        known = np.unique(pattern[train])
+        if len(known) == 1:
+            p[test, known[0]] = 1
+        else:
+            logistic = LogisticRegression(max_iter=1000).fit(others[train], pattern[train])
+            p[np.ix_(test, known)] = logistic.predict_proba(others[test])
+    upper = p.cumsum(axis=1)
+
+    def draw(order: NDArray, rng: np.random.Generator) -> NDArray:
+        place = upper[rows, pattern] - p[rows, pattern] * rng.random(len(rows))
+        drawn = np.minimum((place[order][:, None] > upper).sum(axis=1), len(first) - 1)
+        return values[first[drawn]]
+
+    return draw
