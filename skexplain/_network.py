@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from ._head import Head
+from ._propagation import Kind, Rule, Step, Tape, Weights
 from .exceptions import UnsupportedLayerError
 
 #: Most rows handed to a framework at once: enough to hide its per-call cost, few enough for the caches.
@@ -121,6 +125,29 @@ class Network(ABC):
             out[k] = self.predict(replace_columns(X, reference, columns))
         return out
 
+    def propagate(self, X: NDArray, reference: NDArray, rule: Rule, target: NDArray) -> NDArray:
+        """Attributions by a backward rule on the network's operations.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, *features)
+        reference : ndarray of shape (n, *features) or (1, *features)
+            What the rule compares with, if it does.
+        rule : Rule
+            `Rescale` or `Relevance`.
+        target : int ndarray of shape (n,)
+
+        Returns
+        -------
+        ndarray of the shape of X
+
+        Raises
+        ------
+        UnsupportedLayerError
+            For an operation that the rule does not know, and for models whose operations cannot be seen.
+        """
+        raise UnsupportedLayerError(f"a {type(self).__name__}, whose operations cannot be seen,", rule.strategy)
+
     def dense_weights(self) -> list[NDArray]:
         """Weights ``(n_in, n_out)`` of each layer of a stack of dense layers, from the columns to the raw outputs.
 
@@ -187,6 +214,31 @@ class DenseNetwork(Network):
     def dense_weights(self) -> list[NDArray]:
         return [np.asarray(W, dtype=np.float64) for W in self.weights]
 
+    def propagate(self, X: NDArray, reference: NDArray, rule: Rule, target: NDArray) -> NDArray:
+        out = np.empty(X.shape)
+        for block in chunks(len(X), rows_at_once(X)):
+            r = reference if len(reference) == 1 else reference[block]
+            tapes = [self._tape(rows) for rows in (X[block], *rule.others(X[block], r))]
+            if self.head.squash is None:
+                slope = self.head.matrix.T[target[block]]
+            else:
+                slope = np.eye(self.n_outputs)[target[block]]
+            out[block] = rule.backward(tapes, slope, Arrays(self.eps))
+        return out
+
+    def _tape(self, X: NDArray) -> Tape:
+        """The operations: dense layers and activations in turn."""
+        tape = Tape([np.asarray(X, dtype=np.float64)])
+        last = len(self.weights) - 1
+        for k, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+            _record_dense(tape, W, b)
+            f, slope = (self.function, self.slope) if k < last else (self.ending, self.ending_slope)
+            _record_function(tape, f, slope)
+        if self.head.squash is not None:
+            _record_dense(tape, self.head.matrix, np.zeros(self.n_outputs))
+            _record_squash(tape, self.head.squash)
+        return tape
+
     def _forward(self, X: NDArray) -> list[NDArray]:
         """Pre-activations of every layer."""
         z, a = [], np.asarray(X, dtype=self.weights[0].dtype)
@@ -205,6 +257,57 @@ class DenseNetwork(Network):
         own = np.eye(p.shape[1])[target]
         inner = picked * (own - p) if self.head.squash == "softmax" else own * picked * (1 - picked)
         return inner @ M.T
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """The functions that rules need, for NumPy arrays."""
+
+    eps: float
+    where = staticmethod(np.where)
+    zeros_like = staticmethod(np.zeros_like)
+    ones_like = staticmethod(np.ones_like)
+
+    @staticmethod
+    def sum_last(a: NDArray) -> NDArray:
+        return a.sum(axis=-1, keepdims=True)
+
+    @staticmethod
+    def concat_last(arrays: Sequence[NDArray]) -> NDArray:
+        return np.concatenate(arrays, axis=-1)
+
+    @staticmethod
+    def cast(a: NDArray, like: NDArray) -> NDArray:
+        return np.asarray(a, dtype=like.dtype)
+
+
+def _append(tape: Tape, value: NDArray, name: str, kind: Kind, **facts: Any) -> None:
+    position = len(tape.values)
+    tape.steps.append(Step(name, kind, (position - 1,), position, **facts))
+    tape.values.append(value)
+    tape.output = position
+
+
+def _record_dense(tape: Tape, W: NDArray, b: NDArray) -> None:
+    weights = Weights("dense", W, b, np.matmul, lambda g, V, like: g @ V.T, lambda V, s: V * s)
+    _append(tape, tape.values[-1] @ W + b, "dense", "linear", vjp=lambda v, g: [g @ W.T], weights=weights)
+
+
+def _record_function(tape: Tape, f: Function, slope: Function) -> None:
+    value = f(tape.values[-1])
+    _append(tape, value, "activation", "elementwise", vjp=lambda v, g: [g * slope(v[0])], pointwise=True)
+
+
+def _record_squash(tape: Tape, squash: str) -> None:
+    if squash == "sigmoid":
+        _record_function(tape, *ACTIVATIONS["logistic"])
+        return
+
+    def vjp(values: Sequence[NDArray], g: NDArray) -> list[NDArray]:
+        p = softmax(values[0], axis=-1)
+        return [p * (g - (g * p).sum(axis=-1, keepdims=True))]
+
+    _append(tape, softmax(tape.values[-1], axis=-1), "softmax", "softmax", vjp=vjp)
 
 
 Function = Callable[[NDArray], NDArray]

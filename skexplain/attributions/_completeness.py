@@ -121,3 +121,30 @@ def check_paths(
     rows = rng.permutation(len(X))[:CHECKED_ROWS]
     start = background[rng.integers(len(background), size=len(rows))]
     return integrate(network, start, X[rows], background, target[rows], 32, PATH_TOLERANCE).gap
+
+
+def check_sums(
+    network: Network, values: NDArray, X: NDArray, reference: NDArray, background: NDArray, target: NDArray
+) -> float:
+    """Largest ``|sum(values) - (f(x) - mean f(reference))|`` as a fraction of the spread of f.
+
+    Raises
+    ------
+    CompletenessError
+        When it is above `TOLERANCE`, or values are not finite.
+    """
+    f_x, f_r = network.predict(X), network.predict(reference)
+    every = np.concatenate([f_x, f_r, network.predict(background)])
+    spread = np.maximum(every.std(axis=0), np.finfo(np.float64).tiny)[target]
+    rounding = 32 * network.eps * np.abs(every).max(axis=0)[target]
+    delta = pick(f_x, target) - f_r.mean(axis=0)[target]
+    gap = np.abs(values.reshape(len(X), -1).sum(axis=1) - delta)
+    bad = ~(gap <= np.maximum(TOLERANCE * spread, rounding))  # also NaN
+    if np.any(bad):
+        raise CompletenessError(
+            f"For {np.count_nonzero(bad)} of {len(X)} rows the attributions miss f(x) - f(reference) by up to "
+            f"{np.max((gap / spread)[bad]):.2g} of the spread of the outputs: an operation of the network is not what "
+            "its rule takes it for, or rounding hides the sum. Use attribution='integrated_gradients', or "
+            "'shapley_sampling'."
+        )
+    return float(np.max(gap / spread, initial=0.0))

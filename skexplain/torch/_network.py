@@ -15,9 +15,11 @@ from torch.overrides import TorchFunctionMode
 
 from .._head import Head, Output, decide_head, is_distribution
 from .._network import CHUNK, Network, chunks, rows_at_once
+from .._propagation import Rule
 from ..exceptions import UnsupportedModelError
 from ._dense_stack import dense_stack
 from ._first_layer import FirstLayer, first_layer
+from ._tape import TorchArrays, record
 from ._untouched import as_tensor, untouched
 
 SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax}
@@ -272,6 +274,20 @@ class TorchNetwork(Network):
         with self._differentiating():
             return dense_stack(self._raw, self._rows, ending)
 
+    def propagate(self, X: NDArray, reference: NDArray, rule: Rule, target: NDArray) -> NDArray:
+        out = np.empty(X.shape)
+        function, slopes = self._raw, self._matrix.T
+        if self.head.squash is not None:
+            function, slopes = self._outputs, torch.eye(self.n_outputs, dtype=self.dtype, device=self.device)
+        with untouched(self.module), torch.no_grad():
+            for block in chunks(len(X), rows_at_once(X)):
+                r = reference if len(reference) == 1 else reference[block]
+                rows = (X[block], *rule.others(X[block], r))
+                tapes = [record(function, self._tensor(v), rule.strategy) for v in rows]
+                slope = slopes[as_tensor(target[block]).to(self.device)]
+                out[block] = rule.backward(tapes, slope, TorchArrays(self.dtype)).double().cpu().numpy()
+        return out
+
     def _raw(self, x: Tensor) -> Tensor:
         """Logits or predictions, ``(n, n_raw)``."""
         if not self.unwrap:
@@ -288,14 +304,22 @@ class TorchNetwork(Network):
 
     def _slope(self, raw: Tensor, x: Tensor, target: NDArray) -> Tensor:
         """Gradient with respect to x of each row's output ``target[i]``."""
-        out = raw.reshape(len(target), -1) @ self._matrix
-        if self.head.squash is not None:
-            out = out.softmax(1) if self.head.squash == "softmax" else out.sigmoid()
+        out = self._squashed(raw.reshape(len(target), -1))
         picked = out.gather(1, as_tensor(target).to(self.device)[:, None]).sum()
         if not picked.requires_grad:
             return torch.zeros_like(x)
         (g,) = torch.autograd.grad(picked, x, allow_unused=True)
         return torch.zeros_like(x) if g is None else g
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        """Outputs on the explained scale."""
+        return self._squashed(self._raw(x))
+
+    def _squashed(self, raw: Tensor) -> Tensor:
+        out = raw @ self._matrix
+        if self.head.squash is None:
+            return out
+        return out.softmax(1) if self.head.squash == "softmax" else out.sigmoid()
 
     def _preactivation(self, X: NDArray) -> Tensor:
         assert self._first is not None

@@ -1,0 +1,462 @@
+"""Backward rules on operations, the same for every framework: DeepLIFT's multipliers and layer-wise relevance.
+
+A framework records what a network computes as a `Tape`. The rules walk it backwards; they see arrays only through
+arithmetic and the few functions of an `ArrayNamespace`, so tensors of a graph that runs later will do.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .exceptions import UnsupportedLayerError
+
+Array = Any
+
+#: What an operation is to the rules, as a function of those of its inputs that depend on the network's input.
+#: "shape": moves numbers; "linear": sums them with constant weights, maybe plus a constant; "elementwise": a
+#: function of one number; "step": one whose slope is 0 or infinite; "lookup": rows of a table at whole numbers;
+#: "product": linear in each of two inputs; "softmax": over the last axis, or another smooth function of all of it;
+#: "maximum": over the last axis.
+Kind = Literal["shape", "linear", "elementwise", "step", "lookup", "product", "softmax", "maximum"]
+
+#: Nodes of the Gauss-Legendre rule for softmax.
+SOFTMAX_NODES = 24
+
+
+class ArrayNamespace(Protocol):
+    """What arithmetic does not offer, under the names that NumPy has for it.
+
+    ``eps`` is the relative rounding error of the numbers computed in.
+    """
+
+    @property
+    def eps(self) -> float: ...
+    def where(self, condition: Array, a: Array, b: Array) -> Array: ...
+    def zeros_like(self, a: Array) -> Array: ...
+    def ones_like(self, a: Array) -> Array: ...
+    def sum_last(self, a: Array) -> Array: ...  # the axis is kept
+    def concat_last(self, arrays: Sequence[Array]) -> Array: ...
+    def cast(self, a: Array, like: Array) -> Array: ...  # to the number type of ``like``
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A linear operation's weights, for rules that treat them one by one.
+
+    Attributes
+    ----------
+    kind : {"dense", "convolution"}
+    weight : array
+    bias : array or None
+        Broadcasts with the output.
+    apply : callable
+        ``apply(x, weight)``: the operation with other weights and no bias.
+    transpose : callable
+        ``transpose(g, weight, like)``: its transpose, of the shape of ``like``.
+    scaled : callable
+        ``scaled(weight, s)``: weights whose outputs are multiplied by s, which broadcasts with the output; None if
+        s is not one number for each output channel.
+    """
+
+    kind: Literal["dense", "convolution"]
+    weight: Array
+    bias: Array | None
+    apply: Callable[[Array, Array], Array]
+    transpose: Callable[[Array, Array, Array], Array]
+    scaled: Callable[[Array, Array], Array | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One operation of a forward run.
+
+    Attributes
+    ----------
+    name : str
+        As its framework calls it.
+    kind : Kind
+    inputs : tuple of int
+        Positions of the tape's values that the operation reads and that depend on the network's input.
+    output : int
+        Position of its result.
+    vjp : callable
+        ``vjp(values, g)``: for each input the derivative at ``values``, transposed, times g. Of a "step" the slope is
+        taken to be 1, of a "lookup" each number of a row.
+    pointwise : bool
+        Whether each number of the result depends on the number of each input in the same place only.
+    gate : bool
+        Whether it makes weights for what it is multiplied with, such as a sigmoid or the 1 / deviation of a
+        normalisation.
+    affine : tuple of (scale, shift) or None
+        Of a pointwise function ``scale * x + shift`` of one input, both constant.
+    weights : Weights or None
+        Of linear operations of one input.
+    """
+
+    name: str
+    kind: Kind
+    inputs: tuple[int, ...]
+    output: int
+    vjp: Callable[[Sequence[Array], Array], Sequence[Array]]
+    pointwise: bool = False
+    gate: bool = False
+    affine: tuple[Array, Array] | None = None
+    weights: Weights | None = None
+
+
+@dataclass(eq=False)
+class Tape:
+    """A forward run: its values, the first of which is the input, and its steps in order."""
+
+    values: list[Array]
+    steps: list[Step] = field(default_factory=list)
+    output: int = 0
+
+    def of(self, step: Step) -> list[Array]:
+        """Values of a step's inputs."""
+        return [self.values[i] for i in step.inputs]
+
+
+class Rule(Protocol):
+    """How to go back from the output to the input."""
+
+    @property
+    def strategy(self) -> str:
+        """Named in errors."""
+
+    def others(self, X: NDArray, reference: NDArray) -> list[NDArray]:
+        """Rows, as many as X has, whose runs the rule compares with the run of X."""
+
+    def backward(self, tapes: Sequence[Tape], slope: Array, xp: ArrayNamespace) -> Array:
+        """Attributions of the rows of the first tape, whose outputs are explained with weights ``slope``."""
+
+
+# ---------------------------------------------------------------------------------------------------- DeepLIFT
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """DeepLIFT: every operation's slope is its mean slope on the way from the reference's value to the row's.
+
+    For a function of one number that is ``(f(x) - f(r)) / (x - r)``, the paper's rescale rule; for a product the other
+    factor's midpoint; for a maximum the share of the way on which an input is the largest. So the
+    attributions add up at every operation. A function of one number is one function, however it is spelled:
+    ``x * sigmoid(x)`` is SiLU.
+
+    Parameters
+    ----------
+    strategy : str
+        Named in errors.
+    """
+
+    strategy: str = "deeplift"
+
+    def others(self, X: NDArray, reference: NDArray) -> list[NDArray]:
+        """The references."""
+        return [np.broadcast_to(reference, X.shape)]
+
+    def backward(self, tapes: Sequence[Tape], slope: Array, xp: ArrayNamespace) -> Array:
+        """``multiplier * (x - r)``."""
+        x, r = tapes
+        if [s.name for s in x.steps] != [s.name for s in r.steps]:
+            raise UnsupportedLayerError("a branch that depends on the values of the rows", self.strategy)
+        roots, m = _roots(x.steps), {x.output: slope}
+        for step in reversed(x.steps):
+            g = m.pop(step.output, None)
+            if g is None:
+                continue
+            dy = xp.cast(x.values[step.output], g) - xp.cast(r.values[step.output], g)
+            root = roots.get(step.output)
+            if step.kind == "product" and root is not None:
+                # the factors are functions of one and the same number, and so is their product
+                apart, mean_slope = _slope(dy, x.values[root], r.values[root], xp)
+                _add(m, root, xp.where(apart, g * mean_slope, xp.zeros_like(g)))
+                g = xp.where(apart, xp.zeros_like(g), g)
+            for i, v in zip(step.inputs, _multiplied(step, x.of(step), r.of(step), dy, g, xp), strict=True):
+                _add(m, i, v)
+        x_in, r_in = x.values[0], r.values[0]
+        return m[0] * (x_in - r_in) if 0 in m else xp.zeros_like(x_in)
+
+
+def _add(total: dict[int, Array], i: int, value: Array) -> None:
+    total[i] = total[i] + value if i in total else value
+
+
+def _roots(steps: Sequence[Step]) -> dict[int, int]:
+    """For each value that is a function, number by number, of one earlier value: the earliest such."""
+    roots: dict[int, int] = {}
+    for step in steps:
+        if step.pointwise:
+            sources = {roots.get(i, i) for i in step.inputs}
+            if len(sources) == 1:
+                roots[step.output] = sources.pop()
+    return roots
+
+
+def _slope(dy: Array, p: Array, q: Array, xp: ArrayNamespace) -> tuple[Array, Array]:
+    """Where p and q are far enough apart to divide by p - q, and ``dy / (p - q)`` there.
+
+    Half of the digits may be lost in the difference, not more: where it is smaller, the derivative takes over, whose
+    error is as small. Around 0, where most kinks are, p and q of different signs are always far apart.
+    """
+    p, q = xp.cast(p, dy), xp.cast(q, dy)
+    apart = abs(p - q) > 0.1 * xp.eps**0.5 * (abs(p) + abs(q))
+    return apart, dy / xp.where(apart, p - q, xp.ones_like(dy))
+
+
+def _multiplied(
+    step: Step, a: Sequence[Array], b: Sequence[Array], dy: Array, g: Array, xp: ArrayNamespace
+) -> Sequence[Array]:
+    """For each input of a step g times its multiplier, transposed; ``a`` and ``b`` are x's and r's inputs."""
+    if step.kind in ("shape", "linear"):
+        return step.vjp(a, g)
+    if step.kind in ("step", "lookup"):
+        (p,), (q,) = a, b
+        total = step.vjp(a, g * dy)[0]
+        difference = xp.cast(p, total) - xp.cast(q, total)
+        moved = difference != 0
+        return [xp.where(moved, total / xp.where(moved, difference, xp.ones_like(total)), xp.zeros_like(total))]
+    if step.kind == "softmax":
+        return [_integrated(step, a[0], b[0], dy, g, xp)]
+    if step.kind == "maximum":
+        return [g[..., None] * _shares_of_the_way(a[0], b[0], xp)]
+    middle = [(xp.cast(p, g) + xp.cast(q, g)) / 2 for p, q in zip(a, b, strict=True)]
+    if step.kind == "product":
+        return step.vjp(middle, g)
+    apart, mean_slope = _slope(dy, a[0], b[0], xp)
+    return [xp.where(apart, g * mean_slope, step.vjp(middle, g)[0])]
+
+
+def _integrated(step: Step, p: Array, q: Array, dy: Array, g: Array, xp: ArrayNamespace) -> Array:
+    """The derivative averaged on the straight line from q to p; what the quadrature misses goes along p - q."""
+    nodes, weights = np.polynomial.legendre.leggauss(SOFTMAX_NODES)
+    m = xp.zeros_like(p)
+    dx = xp.where(p == q, m, p - q)  # both may be minus infinity, where a mask says so
+    for t, w in zip((nodes + 1) / 2, weights / 2, strict=True):
+        m = m + float(w) * step.vjp([q + float(t) * dx], g)[0]
+    length = xp.sum_last(dx * dx)
+    missing = xp.sum_last(g * dy) - xp.sum_last(m * dx)
+    return m + xp.where(length > 0, missing / xp.where(length > 0, length, xp.ones_like(length)), length) * dx
+
+
+def _shares_of_the_way(p: Array, q: Array, xp: ArrayNamespace) -> Array:
+    """For each of the competitors along the last axis the part of the line from q to p on which it is the largest.
+
+    Each moves linearly, so it leads on an interval, whose ends are crossings with others.
+    """
+    dx, shares = p - q, []
+    for j in range(p.shape[-1]):
+        ahead, faster = q[..., j : j + 1] - q, dx[..., j : j + 1] - dx
+        crossing = -ahead / xp.where(faster == 0, xp.ones_like(faster), faster)
+        one, none = xp.ones_like(crossing), xp.zeros_like(crossing)
+        never = (faster == 0) & (ahead < 0)
+        start = _largest(xp.where(faster > 0, crossing, none), xp)
+        stop = -_largest(-xp.where(faster < 0, crossing, xp.where(never, none, one)), xp)
+        start, stop = (xp.where(end < 0, none[..., :1], xp.where(end > 1, one[..., :1], end)) for end in (start, stop))
+        alike = xp.sum_last(xp.where((faster == 0) & (ahead == 0), one, none))
+        shares.append(xp.where(stop > start, stop - start, none[..., :1]) / alike)
+    return xp.concat_last(shares)
+
+
+def _largest(v: Array, xp: ArrayNamespace) -> Array:
+    """Maximum over the last axis, which is kept."""
+    top = v[..., :1]
+    for j in range(1, v.shape[-1]):
+        other = v[..., j : j + 1]
+        top = xp.where(other > top, other, top)
+    return top
+
+
+# ---------------------------------------------------------------------------------- layer-wise relevance
+
+
+#: Names of LRP's rules for linear operations.
+LRP_RULES = ("epsilon", "gamma", "alpha_beta", "z_plus", "z_box", "w_square", "flat")
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """Layer-wise relevance propagation: each operation hands what its outputs got to its inputs.
+
+    Linear operations by the rule of their kind. The others: functions of one number, and moves of numbers, pass
+    relevance on unchanged; sums divide it in proportion; of a product, gates and normalisations take none, otherwise
+    either factor takes half; a maximum gives it to the winner; softmax by its first-order expansion.
+
+    Parameters
+    ----------
+    dense, convolution : str
+        Rules for these.
+    first : str or None
+        Rule for those that read the input, if another.
+    epsilon, gamma, alpha : float
+    low, high : ndarray of the features' shape, or None
+        Range of the input, for ``z_box``.
+    strategy : str
+        Named in errors.
+    """
+
+    dense: str = "epsilon"
+    convolution: str = "epsilon"
+    first: str | None = None
+    epsilon: float = 1e-6
+    gamma: float = 0.25
+    alpha: float = 2.0
+    low: NDArray | None = None
+    high: NDArray | None = None
+    strategy: str = "lrp"
+
+    def others(self, X: NDArray, reference: NDArray) -> list[NDArray]:
+        """For ``z_box`` the ends of the range; a row outside stretches its own."""
+        if "z_box" not in (self.first, self.dense, self.convolution):
+            return []
+        assert self.low is not None
+        assert self.high is not None
+        return [np.minimum(self.low, X).astype(X.dtype), np.maximum(self.high, X).astype(X.dtype)]
+
+    def backward(self, tapes: Sequence[Tape], slope: Array, xp: ArrayNamespace) -> Array:
+        """Relevance of the input; that of an output is the output itself times its ``slope``."""
+        tape, *ends = tapes
+        steps = _folded(tape)
+        roots, plain, maker = _roots(steps), _like_the_input(steps), {step.output: step for step in steps}
+        R = {tape.output: tape.values[tape.output] * slope}
+        for step in reversed(steps):
+            r = R.pop(step.output, None)
+            if r is None:
+                continue
+            root = roots.get(step.output)
+            if step.weights is not None:
+                reads_input = step.inputs[0] in plain
+                bounds = [end.values[step.inputs[0]] for end in ends] if reads_input else []
+                _add(R, step.inputs[0], self._through_weights(step, tape, r, reads_input, bounds, xp))
+            elif step.kind == "product" and root is not None:
+                _add(R, root, r)
+            else:
+                for i, v in zip(step.inputs, self._through(step, tape, maker, r, xp), strict=True):
+                    _add(R, i, v)
+        return R[0] if 0 in R else xp.zeros_like(tape.values[0])
+
+    def _through(self, step: Step, tape: Tape, maker: dict[int, Step], r: Array, xp: ArrayNamespace) -> Sequence[Array]:
+        """Relevance of each input of an operation without weights."""
+        a, y = [xp.cast(v, r) for v in tape.of(step)], tape.values[step.output]
+        if step.kind == "elementwise" or (step.pointwise and len(step.inputs) == 1):
+            return [r]
+        if step.kind in ("shape", "maximum", "step", "lookup"):
+            return step.vjp(a, r)
+        if step.kind == "linear":
+            return [v * w for v, w in zip(a, step.vjp(a, r / self._stable(y, xp)), strict=True)]
+        if step.kind == "softmax":
+            some = xp.where(y == 0, xp.ones_like(y), y)
+            return [a[0] * step.vjp(a, r / some)[0]]
+        gates = [_is_gate(maker.get(i), maker) for i in step.inputs]
+        if step.pointwise and any(gates) and not all(gates):
+            return [xp.zeros_like(r) if gate else r for gate in gates]
+        parts = [v * w / 2 for v, w in zip(a, step.vjp(a, r / self._stable(y, xp)), strict=True)]
+        takes = [0.0 if gate else 2.0 for gate in gates] if any(gates) and not all(gates) else [1.0] * len(parts)
+        return [share * part for share, part in zip(takes, parts, strict=True)]
+
+    def _through_weights(
+        self, step: Step, tape: Tape, r: Array, reads_input: bool, bounds: Sequence[Array], xp: ArrayNamespace
+    ) -> Array:
+        """Relevance of the input of a linear operation, by the rule for its kind."""
+        assert step.weights is not None
+        w, x = step.weights, tape.values[step.inputs[0]]
+        rule = self.dense if w.kind == "dense" else self.convolution
+        rule = self.first if reads_input and self.first is not None else rule
+        W, bias = w.weight, 0.0 if w.bias is None else w.bias
+
+        def back(g: Array, weight: Array) -> Array:
+            return w.transpose(g, weight, x)
+
+        if rule in ("w_square", "flat"):
+            V = W * W if rule == "w_square" else xp.ones_like(W)
+            return back(r / self._stable(w.apply(xp.ones_like(x), V), xp), V)
+        up, down = _positive(W, xp), -_positive(-W, xp)
+        if rule == "z_box":
+            p, q = bounds
+            low, high = xp.where(p < q, p, q), xp.where(p < q, q, p)
+            z = w.apply(x, W) - w.apply(low, up) - w.apply(high, down)
+            s = r / self._stable(z, xp)
+            return x * back(s, W) - low * back(s, up) - high * back(s, down)
+        z = w.apply(x, W) + bias
+        if rule == "epsilon":
+            return x * back(r / self._stable(z, xp), W)
+        above, below = _positive(x, xp), -_positive(-x, xp)
+
+        def raising(s: Array) -> Array:
+            """s, given back by the contributions that are positive."""
+            return above * back(s, up) + below * back(s, down)
+
+        def lowering(s: Array) -> Array:
+            return above * back(s, down) + below * back(s, up)
+
+        bias = z * 0.0 + bias
+        positive = w.apply(above, up) + w.apply(below, down) + _positive(bias, xp)
+        negative = w.apply(above, down) + w.apply(below, up) - _positive(-bias, xp)
+        if rule == "gamma":
+            none = xp.zeros_like(r)
+            s = xp.where(z > 0, r, none) / self._stable(z + self.gamma * positive, xp)
+            t = xp.where(z < 0, r, none) / self._stable(z + self.gamma * negative, xp)
+            return x * back(s + t, W) + self.gamma * (raising(s) + lowering(t))
+        alpha = 1.0 if rule == "z_plus" else self.alpha
+        got = alpha * raising(r / self._stable(positive, xp))
+        if alpha == 1.0:
+            return got
+        return got - (alpha - 1.0) * lowering(r / self._stable(negative, xp))
+
+    def _stable(self, z: Array, xp: ArrayNamespace) -> Array:
+        """z, moved away from 0 by epsilon."""
+        one = xp.ones_like(z)
+        return z + self.epsilon * xp.where(z < 0, -one, one)
+
+
+def _positive(v: Array, xp: ArrayNamespace) -> Array:
+    return xp.where(v > 0, v, xp.zeros_like(v))
+
+
+def _is_gate(step: Step | None, maker: dict[int, Step]) -> bool:
+    """Whether a value comes from a gate, maybe moved or as ``1 - gate``."""
+    while step is not None and not step.gate and len(step.inputs) == 1:
+        if step.kind != "shape" and step.affine is None:
+            return False
+        step = maker.get(step.inputs[0])
+    return step is not None and step.gate
+
+
+def _like_the_input(steps: Sequence[Step]) -> set[int]:
+    """Positions of values that are the input's numbers, moved or each scaled and shifted."""
+    plain = {0}
+    for step in steps:
+        if (step.kind == "shape" or step.affine is not None) and all(i in plain for i in step.inputs):
+            plain.add(step.output)
+    return plain
+
+
+def _folded(tape: Tape) -> list[Step]:
+    """Steps with scales and shifts that follow weights made part of them: batch normalisation, a bias added later.
+
+    Rules that look at the sign of a weight need the weight that is in effect.
+    """
+    readers = Counter([tape.output, *(i for step in tape.steps for i in step.inputs)])
+    at = {step.output: k for k, step in enumerate(tape.steps)}
+    out: list[Step | None] = list(tape.steps)
+    for k, step in enumerate(tape.steps):
+        if step.affine is None or step.inputs[0] not in at or readers[step.inputs[0]] != 1:
+            continue
+        j = at[step.inputs[0]]
+        before = out[j]
+        if before is None or before.weights is None:
+            continue
+        w, (scale, shift) = before.weights, step.affine
+        W = w.scaled(w.weight, scale)
+        if W is None:
+            continue
+        bias = shift if w.bias is None else w.bias * scale + shift
+        out[k] = replace(before, output=step.output, weights=replace(w, weight=W, bias=bias))
+        out[j] = None
+    return [step for step in out if step is not None]
