@@ -40,11 +40,13 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# zennit, an oracle of the tests, without torchvision, which it asks for and the tests do not need;
 # torch first and by itself: the pin is what keeps gigabytes of CUDA packages away where a CPU build is offered
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade -c constraints.txt torch
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -q -c constraints.txt --no-deps zennit
 	touch $(READY)
 
 clean:

@@ -20,7 +20,7 @@ from .exceptions import UnsupportedModelError
 TRACED_ROWS = 256
 
 #: Most columns whose correlations are computed: all pairs are.
-MOST_CORRELATED = 5000
+MOST_CORRELATED = 2000
 #: Fewest rows for correlations: among 20, unrelated columns reach 0.8 in 2 of 100,000 pairs.
 FEWEST_CORRELATED = 20
 
@@ -120,7 +120,7 @@ def correlated_groups(
     Raises
     ------
     ValueError
-        For too few rows, too many columns (more than 5000), or a threshold outside (0, 1].
+        For too few rows, too many columns (more than 2000), or a threshold outside (0, 1].
 
     See Also
     --------

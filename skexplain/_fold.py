@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
 from sklearn.metrics import get_scorer
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 
+from ._clone import seeded
 from ._columns import Groups, resolve_groups, trace_columns
 from ._estimator import spread_rows
 from ._explain import importances
@@ -81,17 +81,6 @@ def _ending_when_interrupted() -> Iterator[None]:
             yield
         except InterruptedWarning as exc:
             raise KeyboardInterrupt from exc
-
-
-def seeded(model: Any, seed: int) -> Any:
-    """A clone whose every ``random_state``, also inside of pipelines, is ``seed`` where it was None."""
-    model = clone(model)
-    free = {
-        key: seed
-        for key, value in model.get_params(deep=True).items()
-        if value is None and (key == "random_state" or key.endswith("__random_state"))
-    }
-    return model.set_params(**free)
 
 
 def own_importances(

@@ -304,7 +304,7 @@ class Relevance:
     dense: str = "epsilon"
     convolution: str = "epsilon"
     first: str | None = None
-    epsilon: float = 1e-6
+    epsilon: float = 1e-9
     gamma: float = 0.25
     alpha: float = 2.0
     low: NDArray | None = None

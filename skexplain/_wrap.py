@@ -13,8 +13,9 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from ._dense_network import DenseNetwork
 from ._head import Head, Output, decide_head
-from ._network import CHUNK, DenseNetwork, Network, chunks, replace_columns
+from ._network import CHUNK, Network, chunks, replace_columns
 from .exceptions import UnsupportedModelError
 
 

@@ -196,8 +196,8 @@ def test_names_of_groups_are_new():
 @pytest.mark.parametrize(
     ("X", "params", "message"),
     [
-        (np.ones((19, 2)), {}, "at least 20 rows and at most 5000 columns, got 19 rows of 2"),
-        (np.ones((20, 5001)), {}, "got 20 rows of 5001"),
+        (np.ones((19, 2)), {}, "at least 20 rows and at most 2000 columns, got 19 rows of 2"),
+        (np.ones((20, 2001)), {}, "got 20 rows of 2001"),
         (np.ones((20, 2)), {"threshold": 0}, "threshold == 0, must be > 0"),
         (np.ones((20, 2)), {"threshold": 1.1}, "threshold == 1.1, must be <= 1"),
         (np.ones((20, 2)), {"feature_names": ["a", "a"]}, "columns with different names"),

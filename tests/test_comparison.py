@@ -23,7 +23,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 import skexplain
 from skexplain._agreement import correlate, standard_error
-from skexplain._fold import own_importances, seeded
+from skexplain._clone import seeded
+from skexplain._fold import own_importances
 from skexplain._wrap import EstimatorNetwork
 from skexplain.exceptions import InterruptedWarning
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from skexplain._dense_network import ACTIVATIONS, DenseNetwork
 from skexplain._head import Head
-from skexplain._network import ACTIVATIONS, DenseNetwork, chunks
+from skexplain._network import chunks
 
 RNG = np.random.default_rng(0)
 X, R = RNG.normal(size=(30, 4)), RNG.normal(size=(30, 4))

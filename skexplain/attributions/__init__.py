@@ -2,9 +2,12 @@
 
 from ._ablation import Ablation
 from ._base import Attributed, Attribution
+from ._deeplift import DeepLIFT, DeepSHAP
 from ._expected_gradients import ExpectedGradients
 from ._input_x_gradient import InputXGradient
 from ._integrated_gradients import IntegratedGradients
+from ._loco import LOCO
+from ._lrp import LRP
 from ._occlusion import Occlusion
 from ._permutation import Permutation
 from ._registry import ATTRIBUTIONS, get_attribution
@@ -14,10 +17,14 @@ from ._weights import ConnectionWeights, Garson
 
 __all__ = [
     "ATTRIBUTIONS",
+    "LOCO",
+    "LRP",
     "Ablation",
     "Attributed",
     "Attribution",
     "ConnectionWeights",
+    "DeepLIFT",
+    "DeepSHAP",
     "ExpectedGradients",
     "Garson",
     "InputXGradient",

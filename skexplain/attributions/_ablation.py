@@ -53,7 +53,7 @@ class Ablation(ReplacementAttribution):
     References
     ----------
     M. Robnik-Šikonja, I. Kononenko, "Explaining classifications for individual instances", IEEE Transactions on
-    Knowledge and Data Engineering 20(5), 2008, eq. 1, 5.
+    Knowledge and Data Engineering 20(5), 2008 (difference of predictions).
 
     Examples
     --------

@@ -9,7 +9,7 @@ from .._network import Network, chunks, rows_at_once
 from .._propagation import Rescale
 from ._base import Attributed, Attribution
 from ._baseline import baseline_rows
-from ._completeness import check_sums, pick
+from ._completeness import check_sums
 
 
 class DeepLIFT(Attribution):

@@ -48,7 +48,7 @@ class InputXGradient(Attribution):
     References
     ----------
     A. Shrikumar, P. Greenside, A. Shcherbina, A. Kundaje, "Not just a black box: learning important features through
-    propagating activation differences", arXiv:1605.01713, 2016, sec. 2.4.
+    propagating activation differences", arXiv:1605.01713, 2016.
 
     Examples
     --------

@@ -28,11 +28,11 @@ class LRP(Attribution):
 
     Parameters
     ----------
-    rule : str, default="gamma"
+    rule : str, default="epsilon_plus"
         How linear layers (dense, convolutions) divide what they got. With contributions ``c_ij = x_i w_ij``:
 
-        - ``"epsilon"``: by ``c_ij / (sum + epsilon)``. **On a network of ReLUs this is input times gradient**; it adds
-          nothing there.
+        - ``"epsilon"``: by ``c_ij / (sum + epsilon)``. **On a network of dense layers and ReLUs this is input times
+          gradient**, and adds nothing to it; there ``"gamma"`` or ``"alpha_beta"`` say something of their own.
         - ``"gamma"``: contributions of the sign of the sum count ``1 + gamma`` times.
         - ``"alpha_beta"``: positive contributions share ``alpha``, negative ones ``alpha - 1``.
         - ``"z_plus"``: positive contributions only.
@@ -43,7 +43,7 @@ class LRP(Attribution):
         Or a composite: ``"epsilon_plus"`` (dense: epsilon; convolutions: z_plus), ``"epsilon_gamma_box"`` (dense:
         epsilon; convolutions: gamma; input: z_box), ``"epsilon_alpha2_beta1"`` (dense: epsilon; convolutions:
         alpha_beta with alpha 2).
-    epsilon : float, default=1e-6
+    epsilon : float, default=1e-9
         Added to denominators, with their sign.
     gamma : float, default=0.25
     alpha : float, default=2.0
@@ -83,26 +83,26 @@ class LRP(Attribution):
 
     References
     ----------
-    S. Bach et al., "On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation",
-    PLOS ONE 2015, eq. 56-60 (epsilon, alpha-beta); G. Montavon et al., "Layer-wise relevance propagation: an
-    overview", 2019 (gamma, composites); G. Montavon et al., "Explaining nonlinear classification decisions with deep
-    Taylor decomposition", Pattern Recognition 2017 (z_plus, z_box, w_square); L. Arras et al., "Explaining recurrent
-    neural network predictions in sentiment analysis", 2017 (gates); A. Ali et al., "XAI for transformers: better
-    explanations through conservative propagation", ICML 2022 (layer normalisation); R. Achtibat et al., "AttnLRP",
+    S. Bach et al., "On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance
+    propagation", PLOS ONE 2015, eq. 56-60 (epsilon, alpha-beta); G. Montavon et al., "Layer-wise relevance
+    propagation: an overview", 2019 (gamma, composites); G. Montavon et al., "Explaining nonlinear classification
+    decisions with deep Taylor decomposition", Pattern Recognition 2017 (z_plus, z_box, w_square); L. Arras et al.,
+    "Explaining recurrent neural network predictions in sentiment analysis", 2017 (gates); A. Ali et al., "XAI for
+    transformers: better explanations through conservative propagation", ICML 2022 (layer normalisation); R. Achtibat et al., "AttnLRP",
     ICML 2024 (softmax, products).
 
     Examples
     --------
     >>> from skexplain.attributions import LRP
-    >>> LRP(rule="epsilon_plus")
-    LRP(rule='epsilon_plus')
+    >>> LRP(rule="gamma")
+    LRP(rule='gamma')
     """
 
     def __init__(
         self,
         *,
-        rule: str = "gamma",
-        epsilon: float = 1e-6,
+        rule: str = "epsilon_plus",
+        epsilon: float = 1e-9,
         gamma: float = 0.25,
         alpha: float = 2.0,
         low: float | ArrayLike | None = None,
@@ -130,6 +130,10 @@ class LRP(Attribution):
         spread = np.concatenate([f, network.predict(background)]).std(axis=0)[target]
         lost = np.abs(pick(f, target) - values.reshape(len(X), -1).sum(axis=1))
         return Attributed(values, gap=float(np.max(lost / np.maximum(spread, np.finfo(np.float64).tiny))))
+
+    def reference(self, background: NDArray) -> NDArray:
+        """Zeros, whose relevance is zero; the values do not sum to a difference from it, see Notes."""
+        return np.zeros((1, *background.shape[1:]))
 
     def _rule(self, X: NDArray, background: NDArray) -> Relevance:
         check_scalar(self.epsilon, "epsilon", Real, min_val=0)
@@ -163,12 +167,12 @@ class LRP(Attribution):
                     f"{name} has shape {end.shape}, but a row of the network's input has shape {found.shape}."
                 )
             end = np.broadcast_to(end, found.shape) if end.ndim == 0 else end.reshape(found.shape)
-            outside = X < end if name == "low" else X > end
-            if np.any(outside):
-                i, j = np.argwhere(outside.reshape(len(X), -1))[0]
+            beyond = (end - X if name == "low" else X - end).reshape(len(X), -1)
+            if np.any(beyond > 0):
+                i, j = np.argwhere(beyond > 0)[0]
                 raise ValueError(
-                    f"{name}={given!r} does not bound the rows: row {i} has {X.reshape(len(X), -1)[i, j]:.6g} in column "
-                    f"{j}. Widen it, or leave it out to take the range of the background."
+                    f"{name}={given!r} does not bound the rows: row {i} has {X.reshape(len(X), -1)[i, j]:.6g} in "
+                    f"column {j}. Widen it, or leave it out to take the range of the background."
                 )
             ends.append(end)
         if np.any(ends[0] > ends[1]):

@@ -73,7 +73,7 @@ class Permutation(Attribution):
 
     C. Strobl et al., "Conditional variable importance for random forests", BMC Bioinformatics 9:307, 2008.
     A. Chamma, D. Engemann, B. Thirion, "Statistically valid variable importance assessment through conditional
-    permutations", NeurIPS 2023, sec. 3.
+    permutations", NeurIPS 2023.
 
     Examples
     --------

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ._ablation import Ablation
+from ._deeplift import DeepLIFT, DeepSHAP
 from ._expected_gradients import ExpectedGradients
 from ._input_x_gradient import InputXGradient
 from ._integrated_gradients import IntegratedGradients
+from ._loco import LOCO
+from ._lrp import LRP
 from ._occlusion import Occlusion
 from ._permutation import Permutation
 from ._saliency import Saliency
@@ -17,10 +20,14 @@ from ._weights import ConnectionWeights, Garson
 ATTRIBUTIONS = {
     "ablation": Ablation,
     "connection_weights": ConnectionWeights,
+    "deeplift": DeepLIFT,
+    "deepshap": DeepSHAP,
     "expected_gradients": ExpectedGradients,
     "garson": Garson,
     "input_x_gradient": InputXGradient,
     "integrated_gradients": IntegratedGradients,
+    "lrp": LRP,
+    "loco": LOCO,
     "occlusion": Occlusion,
     "permutation": Permutation,
     "saliency": Saliency,

@@ -62,7 +62,7 @@ class SmoothGrad(Attribution):
     References
     ----------
     D. Smilkov, N. Thorat, B. Kim, F. Viégas, M. Wattenberg, "SmoothGrad: removing noise by adding noise", ICML
-    workshop on visualization for deep learning 2017, sec. 3.
+    workshop on visualization for deep learning 2017, arXiv:1706.03825.
 
     Examples
     --------

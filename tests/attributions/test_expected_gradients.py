@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from skexplain._dense_network import DenseNetwork
 from skexplain._head import Head
-from skexplain._network import DenseNetwork, Network
+from skexplain._network import Network
 from skexplain.attributions import ExpectedGradients, IntegratedGradients
 from skexplain.attributions._expected_gradients import row_hash
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from skexplain import CompletenessError
+from skexplain._dense_network import DenseNetwork
 from skexplain._head import Head
-from skexplain._network import DenseNetwork, Network
+from skexplain._network import Network
 from skexplain.attributions import ExpectedGradients, IntegratedGradients
 from skexplain.attributions._completeness import gauss_legendre
 

@@ -5,8 +5,8 @@ from sklearn.metrics import make_scorer, mean_absolute_error
 from sklearn.neural_network import MLPClassifier
 
 import skexplain
+from skexplain._dense_network import DenseNetwork
 from skexplain._head import Head
-from skexplain._network import DenseNetwork
 from skexplain.attributions import Permutation
 
 RNG = np.random.default_rng(0)

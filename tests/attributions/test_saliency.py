@@ -1,7 +1,7 @@
 import numpy as np
 
+from skexplain._dense_network import DenseNetwork
 from skexplain._head import Head
-from skexplain._network import DenseNetwork
 from skexplain.attributions import Saliency
 
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from skexplain._dense_network import DenseNetwork
 from skexplain._head import Head
-from skexplain._network import DenseNetwork, Network
+from skexplain._network import Network
 from skexplain.attributions import Saliency, SmoothGrad, _smoothgrad
 from skexplain.attributions._smoothgrad import _normals
 

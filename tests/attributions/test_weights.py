@@ -9,8 +9,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skexplain import explain, importances
+from skexplain._dense_network import DenseNetwork
 from skexplain._head import Head
-from skexplain._network import DenseNetwork, Network
+from skexplain._network import Network
 from skexplain.attributions import ConnectionWeights, Garson
 from skexplain.exceptions import UnsupportedLayerError, UnsupportedModelError
 

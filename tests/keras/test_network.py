@@ -6,8 +6,9 @@ import pytest
 from keras import layers
 from scipy.special import expit, softmax
 
+from skexplain._dense_network import DenseNetwork
 from skexplain._head import Head
-from skexplain._network import DenseNetwork, Network
+from skexplain._network import Network
 from skexplain._wrap import as_network
 from skexplain.exceptions import CompletenessError, UnsupportedModelError
 from skexplain.keras import Standardise

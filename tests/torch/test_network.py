@@ -9,7 +9,8 @@ from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 from torch import nn
 
 import skexplain
-from skexplain._network import DenseNetwork, Network
+from skexplain._dense_network import DenseNetwork
+from skexplain._network import Network
 from skexplain.attributions._completeness import gauss_legendre
 from skexplain.torch._network import TorchNetwork, torch_network
 from tests.torch.nets import CodeNet, D, crooked, straight
