@@ -205,6 +205,7 @@ class _OnKeptRows:
     """An estimator seen from rows that are already checked."""
 
     def __init__(self, estimator: ExplainableMixin) -> None:
+        self._estimator = estimator
         self.attribution = estimator.attribution
         self._importance_seed = estimator._importance_seed
         self._network = estimator._network

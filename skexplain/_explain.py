@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 
-from ._columns import Groups, sum_groups
+from ._columns import Groups, column_names, resolve_groups, sum_groups
 from ._head import Output
 from ._network import Network, chunks
-from ._subject import Subject, subject_of, truth_of
+from ._subject import Subject, seed_of, subject_of, truth_of
 from .attributions._base import Attributed
 from .attributions._completeness import pick
+from .attributions._registry import get_attribution
 from .explanation import Explanation, Importances
 
 #: Rows attributed at once; bounds the memory of `importances`.
@@ -138,7 +140,7 @@ def importances(
     Parameters
     ----------
     model, attribution, background, target, output, groups, feature_names, random_state
-        As in `explain`.
+        As in `explain`. For ``attribution="loco"``, which trains anew, any estimator, fitted or not.
     X : array-like or DataFrame
         Rows to average over; for permutation, rows that the model was not trained on.
     y : array-like of shape (n,), default=None
@@ -163,24 +165,61 @@ def importances(
     >>> skexplain.importances(net, X, random_state=0).names[0]
     'sepal length (cm)'
     """
+    own = getattr(model, "attribution", None) if attribution is None else attribution
+    if getattr(strategy := get_attribution(own or "expected_gradients"), "needs_estimator", False):
+        return _retrained(model, X, y, strategy, output, groups, feature_names, random_state)
     s = subject_of(model, X, y, attribution, background, output, groups, feature_names, random_state)
     if getattr(s.strategy, "local", hasattr(s.strategy, "attribute")):
         return _averaged(s, target, output)
-    if y is None and getattr(s.strategy, "needs_y", True):
-        raise ValueError(f"attribution={s.strategy} compares predictions with the truth; pass y.")
-    truth = None if y is None else truth_of(y, len(s.rows))
+    truth = _truth(y, len(s.rows), s.strategy)
     rng = np.random.default_rng(s.seed)
-    signed, error = s.strategy.importances(s.network, s.rows, truth, s.groups, rng)
+    measured = s.strategy.importances(s.network, s.rows, truth, s.groups, rng)
+    return _global(measured, s.names, s.strategy, output, len(s.rows), s.seed)
+
+
+def _retrained(
+    model: Any,
+    X: Any,
+    y: Any,
+    strategy: Any,
+    output: Output,
+    groups: Groups | None,
+    feature_names: Sequence[str] | None,
+    random_state: Any,
+) -> Importances:
+    """By a strategy that trains the estimator anew, in the columns that it reads."""
+    seed = seed_of(model, random_state)
+    estimator = getattr(model, "_estimator", getattr(model, "best_estimator_", model))
+    rows = X if hasattr(X, "iloc") or issparse(X) else np.asarray(X)
+    if rows.ndim != 2:
+        raise ValueError(f"attribution={strategy} leaves out columns of a table, but X has the shape {rows.shape}.")
+    names, members = resolve_groups(groups, column_names(X, feature_names, estimator, rows.shape[1]), rows)
+    truth = _truth(y, rows.shape[0], strategy)
+    measured = strategy.retrain(estimator, rows, truth, members, np.random.default_rng(seed))
+    return _global(measured, names, strategy, output, rows.shape[0], seed)
+
+
+def _truth(y: Any, n: int, strategy: Any) -> Any:
+    if y is None and getattr(strategy, "needs_y", True):
+        raise ValueError(f"attribution={strategy} compares predictions with the truth; pass y.")
+    return None if y is None else truth_of(y, n)
+
+
+def _global(
+    measured: tuple[NDArray, NDArray], names: tuple[str, ...], strategy: Any, output: Output, n: int, seed: int
+) -> Importances:
+    """The result of a strategy that measures columns over all rows."""
+    signed, error = measured
     return Importances(
-        names=s.names,
-        values=_finite(np.maximum(signed, 0), s.strategy),
+        names=names,
+        values=_finite(np.maximum(signed, 0), strategy),
         signed=np.asarray(signed, dtype=np.float64),
         error=np.asarray(error, dtype=np.float64),
-        strategy=s.strategy,
+        strategy=strategy,
         output=output,
         target="all",
-        n_rows=len(s.rows),
-        random_state=s.seed,
+        n_rows=n,
+        random_state=seed,
     )
 
 

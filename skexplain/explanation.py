@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +68,43 @@ class Importances:
     def ranking(self) -> NDArray:
         """Indices of the columns, most important first."""
         return np.argsort(-self.values, kind="stable")
+
+    def interval(self, level: float = 0.95) -> tuple[NDArray, NDArray]:
+        """Where the importance of each column lies, were it measured without error.
+
+        Parameters
+        ----------
+        level : float, default=0.95
+            Probability that the interval of a column contains it, between 0 and 1.
+
+        Returns
+        -------
+        low, high : ndarray of shape (n_features,)
+            The measured value plus and minus a multiple of ``error``, as if errors were normal; NaN where the error is
+            unknown. Around ``values`` for local strategies, around ``signed`` for global ones: a loss of score that is
+            measured below 0 has an interval that begins below 0.
+
+        Raises
+        ------
+        ValueError
+            For a level outside (0, 1).
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import LinearRegression
+        >>> import skexplain
+        >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+        >>> result = skexplain.importances(LinearRegression(), X, y, attribution="loco", random_state=0)
+        >>> low, high = result.interval()
+        >>> [name for name, a in zip(result.names, low) if a > 0]
+        ['bmi']
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level={level!r} must lie between 0 and 1, such as 0.95.")
+        local = getattr(self.strategy, "local", hasattr(self.strategy, "attribute"))
+        centre, z = self.values if local else self.signed, norm.ppf((1 + level) / 2)
+        return centre - z * self.error, centre + z * self.error
 
     @property
     def plot(self) -> Any:

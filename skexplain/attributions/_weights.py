@@ -75,7 +75,8 @@ class ConnectionWeights(_Weights):
 
     References
     ----------
-    J. D. Olden, D. A. Jackson, "Illuminating the black box", Ecological Modelling 2002, sec. 2.3.
+    J. D. Olden, D. A. Jackson, "Illuminating the black box: a randomization approach for understanding variable
+    contributions in artificial neural networks", Ecological Modelling 2002.
     J. D. Olden, M. K. Joy, R. G. Death, "An accurate comparison of methods for quantifying variable importance in
     artificial neural networks using simulated data", Ecological Modelling 2004.
 
@@ -128,7 +129,7 @@ class Garson(_Weights):
     ----------
     G. D. Garson, "Interpreting neural-network connection weights", AI Expert 1991.
     A. T. C. Goh, "Back-propagation neural networks for modeling complex systems", Artificial Intelligence in
-    Engineering 1995, sec. 4.
+    Engineering 1995.
 
     Examples
     --------
