@@ -3,15 +3,19 @@
 from ._ablation import Ablation
 from ._base import Attributed, Attribution
 from ._deeplift import DeepLIFT, DeepSHAP
+from ._exact_shapley import ExactShapley
 from ._expected_gradients import ExpectedGradients
 from ._input_x_gradient import InputXGradient
 from ._integrated_gradients import IntegratedGradients
+from ._kernel_shap import KernelSHAP
 from ._loco import LOCO
 from ._lrp import LRP
 from ._occlusion import Occlusion
 from ._permutation import Permutation
 from ._registry import ATTRIBUTIONS, get_attribution
+from ._sage import SAGE
 from ._saliency import Saliency
+from ._shapley_sampling import ShapleySampling
 from ._smoothgrad import SmoothGrad
 from ._weights import ConnectionWeights, Garson
 
@@ -19,19 +23,23 @@ __all__ = [
     "ATTRIBUTIONS",
     "LOCO",
     "LRP",
+    "SAGE",
     "Ablation",
     "Attributed",
     "Attribution",
     "ConnectionWeights",
     "DeepLIFT",
     "DeepSHAP",
+    "ExactShapley",
     "ExpectedGradients",
     "Garson",
     "InputXGradient",
     "IntegratedGradients",
+    "KernelSHAP",
     "Occlusion",
     "Permutation",
     "Saliency",
+    "ShapleySampling",
     "SmoothGrad",
     "get_attribution",
 ]

@@ -6,14 +6,18 @@ from typing import Any
 
 from ._ablation import Ablation
 from ._deeplift import DeepLIFT, DeepSHAP
+from ._exact_shapley import ExactShapley
 from ._expected_gradients import ExpectedGradients
 from ._input_x_gradient import InputXGradient
 from ._integrated_gradients import IntegratedGradients
+from ._kernel_shap import KernelSHAP
 from ._loco import LOCO
 from ._lrp import LRP
 from ._occlusion import Occlusion
 from ._permutation import Permutation
+from ._sage import SAGE
 from ._saliency import Saliency
+from ._shapley_sampling import ShapleySampling
 from ._smoothgrad import SmoothGrad
 from ._weights import ConnectionWeights, Garson
 
@@ -22,15 +26,19 @@ ATTRIBUTIONS = {
     "connection_weights": ConnectionWeights,
     "deeplift": DeepLIFT,
     "deepshap": DeepSHAP,
+    "exact_shapley": ExactShapley,
     "expected_gradients": ExpectedGradients,
     "garson": Garson,
     "input_x_gradient": InputXGradient,
     "integrated_gradients": IntegratedGradients,
-    "lrp": LRP,
+    "kernel_shap": KernelSHAP,
     "loco": LOCO,
+    "lrp": LRP,
     "occlusion": Occlusion,
     "permutation": Permutation,
+    "sage": SAGE,
     "saliency": Saliency,
+    "shapley_sampling": ShapleySampling,
     "smoothgrad": SmoothGrad,
 }
 

@@ -1,0 +1,322 @@
+"""The cooperative game behind Shapley values: the columns play, a coalition's worth is the output it brings about."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from math import comb
+from numbers import Integral, Real
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_scalar
+
+from .._network import CHUNK, Network, chunks, rows_at_once
+from ._expected_gradients import row_hash
+
+#: Most numbers held at once while coalitions are evaluated.
+NUMBERS = 2**22
+#: Samples with rows that came before, from which it is estimated how much samples with the same row differ.
+AGAIN = 20
+
+
+class Game:
+    """``v(S) = mean over background rows b of f(x_S, b_rest)``, for each row x and each target.
+
+    Parameters
+    ----------
+    network : Network
+    X : ndarray of shape (n, *features)
+    background : ndarray of shape (m, *features)
+    groups : sequence of int ndarray
+        The players: flat columns of each.
+    targets : int ndarray of shape (n_targets, n)
+
+    Attributes
+    ----------
+    delta : ndarray of shape (n_targets, n)
+        ``v(all) - v(none)``, what is to be shared out.
+    rounding : float
+        Size below which differences of outputs are noise.
+    h : ndarray of shape (m, n_groups)
+        One number for each group of a background row, centred: its column, or of several columns the combination
+        that tells most about the outputs. How outputs depend on it can be subtracted, for its mean is known.
+    """
+
+    def __init__(
+        self, network: Network, X: NDArray, background: NDArray, groups: Sequence[NDArray], targets: NDArray
+    ) -> None:
+        self.network, self.X, self.background, self.groups, self.targets = network, X, background, groups, targets
+        self.n, self.m, self.n_groups = len(X), len(background), len(groups)
+        self.owner = owners(groups, X[0].size)
+        of_X, of_background = network.predict(X), network.predict(background)
+        self.delta = of_X[np.arange(self.n), targets] - of_background.mean(axis=0)[targets]
+        self.rounding = 8 * network.eps * max(np.abs(of_X).max(initial=0), np.abs(of_background).max(initial=0))
+        self.h = _summaries(background, of_background, groups)
+
+    def is_small(self, budget: int) -> bool:
+        """Whether all coalitions can be asked with ``budget`` evaluations a row; a single group needs no sampling."""
+        return self.n_groups == 1 or 2**self.n_groups * self.m <= budget
+
+    def outputs(self, rows: NDArray, of_background: NDArray, coalitions: NDArray) -> NDArray:
+        """Outputs of ``X[rows]`` where groups outside the coalition are from ``background[of_background]``.
+
+        Parameters
+        ----------
+        rows, of_background : int ndarray of shape (k,)
+        coalitions : bool ndarray of shape (k, n_groups)
+
+        Returns
+        -------
+        ndarray of shape (n_targets, k)
+        """
+        out = np.empty((len(self.targets), len(rows)))
+        for part in chunks(len(rows), rows_at_once(self.X)):
+            i = rows[part]
+            Z = mixed(self.X[i], self.background[of_background[part]], coalitions[part], self.owner)
+            out[:, part] = self.network.predict(Z)[np.arange(len(i)), self.targets[:, i]]
+        return out
+
+    def shapley_values(self, advance: Callable[[int], object]) -> NDArray:
+        """By all coalitions, ``(n_targets, n, n_groups)``.
+
+        ``phi_j = sum over S without j of |S|! (d - |S| - 1)! / d! (v(S + j) - v(S))``
+        """
+        d, values = self.n_groups, np.empty((*self.targets.shape, self.n_groups))
+        coalitions = (np.arange(2**d)[:, None] >> np.arange(d)) & 1 == 1
+        size = coalitions.sum(axis=1)
+        weight = np.array([1 / (d * comb(d - 1, s)) for s in range(d)])
+        for block in chunks(self.n, max(1, NUMBERS // (len(coalitions) * len(self.targets)))):
+            v = self._worths(block, coalitions, advance)
+            for j in range(d):
+                without = np.flatnonzero(~coalitions[:, j])
+                # differences first: of a column that nothing depends on they are 0 to the last bit
+                gains = v[without + 2**j] - v[without]
+                values[:, block, j] = np.einsum("s,sti->ti", weight[size[without]], gains)
+        return values
+
+    def _worths(self, block: slice, coalitions: NDArray, advance: Callable[[int], object]) -> NDArray:
+        """v of every coalition, ``(n_coalitions, n_targets, rows of the block)``."""
+        X, targets, m = self.X[block], self.targets[:, block], self.m
+        v = np.zeros((len(coalitions), *targets.shape))
+        at_once = max(1, min(CHUNK, NUMBERS // (len(coalitions) * self.network.n_outputs)))
+        for pairs in chunks(len(X) * m, at_once):
+            pair = np.arange(pairs.start, pairs.stop)
+            i, b = pair // m, pair % m
+            out = self.network.predict_replaced(X[i], self.background[b], self.groups, ~coalitions)
+            picked = np.take_along_axis(out, targets[:, i].T[None], axis=2)
+            first = np.unique(i, return_index=True)[1]
+            v[:, :, i[first]] += np.add.reduceat(picked, first, axis=1).transpose(0, 2, 1)
+            advance(len(pair) * len(coalitions))
+        return v / m
+
+
+def owners(groups: Sequence[NDArray], n_columns: int) -> NDArray:
+    """The group of each flat column; one more than the last for columns in none."""
+    owner = np.full(n_columns, len(groups))
+    for g, columns in enumerate(groups):
+        owner[columns] = g
+    return owner
+
+
+def mixed(X: NDArray, background: NDArray, coalitions: NDArray, owner: NDArray) -> NDArray:
+    """Rows of X with the groups outside each row's coalition taken from the row of ``background``."""
+    kept = np.concatenate([coalitions, np.ones((len(coalitions), 1), dtype=bool)], axis=1)[:, owner]
+    return np.where(kept.reshape(X.shape), X, background)
+
+
+def orders(keys: NDArray, start: int, stop: int, n_groups: int) -> NDArray:
+    """Random ranks of the groups, ``(len(keys), stop - start, n_groups)``: permutations start to stop of each key.
+
+    By a counter-based generator (splitmix64): a key's permutations depend on nothing but the key.
+    """
+    count = np.arange(start * n_groups, stop * n_groups, dtype=np.uint64).reshape(-1, n_groups) + np.uint64(1)
+    z = keys.astype(np.uint64)[:, None, None] + count * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (z ^ (z >> np.uint64(31))).argsort(axis=-1).argsort(axis=-1)
+
+
+def prefixes(rank: NDArray) -> NDArray:
+    """Coalitions of a permutation and of its reverse, ``(..., 2 d, d)`` of ranks ``(..., d)``.
+
+    First the d + 1 prefixes, from none to all; then the complements of those that are neither. The prefixes of
+    the reverse are these complements.
+    """
+    d = rank.shape[-1]
+    first = rank[..., None, :] < np.arange(d + 1)[:, None]
+    return np.concatenate([first, ~first[..., 1:d, :]], axis=-2)
+
+
+def contributions(v: NDArray, rank: NDArray) -> NDArray:
+    """What each group adds to those before it, mean of a permutation and its reverse: ``(..., d)``.
+
+    Parameters
+    ----------
+    v : ndarray of shape (..., 2 d)
+        Worths of `prefixes`.
+    rank : int ndarray of shape (..., d)
+    """
+    d = rank.shape[-1]
+    forward, none, every = v[..., : d + 1], v[..., :1], v[..., d : d + 1]
+    backward = np.concatenate([every, v[..., d + 1 :], none], axis=-1)
+    gain = (np.diff(forward, axis=-1) - np.diff(backward, axis=-1)) / 2
+    return np.take_along_axis(gain, np.broadcast_to(rank, gain.shape), axis=-1)
+
+
+def keys_of(X: NDArray, rng: np.random.Generator) -> NDArray:
+    """Random bits for each row that depend on its values only; values may be words."""
+    if X.dtype.kind not in "fiub":
+        words = [zlib.crc32(repr(value).encode()) & 0xFFFFFF for value in X.ravel().tolist()]
+        X = np.array(words, dtype=np.float32).reshape(X.shape)
+    return row_hash(X, rng)
+
+
+def unsettled(values: NDArray, error: NDArray, tol: float, rounding: float) -> NDArray:
+    """Where the largest error of a row's values is still above ``tol`` times the range of the values and 0."""
+    spread = np.maximum(values.max(axis=-1), 0) - np.minimum(values.min(axis=-1), 0)
+    return error.max(axis=-1) > np.maximum(tol * spread, rounding)
+
+
+def looks(first: int, last: int) -> Iterator[tuple[int, int]]:
+    """Consecutive ranges ``(start, stop)`` after which to look whether the values are settled.
+
+    A quarter more each time: looking more often would stop at errors that happen to be estimated low.
+    """
+    start, stop = 0, min(first, last)
+    while start < last:
+        yield start, stop
+        start, stop = stop, min(last, stop + max(1, stop // 4))
+
+
+def default_evals(n_groups: int) -> int:
+    """Evaluations of a row."""
+    return max(4000, 60 * n_groups)
+
+
+def checked_budget(tol: float, max_evals: int | None, default: int, fewest: int, n_groups: int) -> int:
+    """Evaluations allowed, where at least ``fewest`` are needed."""
+    check_scalar(tol, "tol", Real, min_val=0)
+    if max_evals is None:
+        return default
+    check_scalar(max_evals, "max_evals", Integral, min_val=1)
+    if max_evals < fewest:
+        raise ValueError(
+            f"max_evals={max_evals} is too few to estimate {n_groups} values and their errors; pass at least {fewest}, "
+            "or fewer `groups=`."
+        )
+    return max_evals
+
+
+def _summaries(background: NDArray, outputs: NDArray, groups: Sequence[NDArray]) -> NDArray:
+    """See `Game.h`; 0 for what cannot be summarised by a number."""
+    h = np.zeros((len(background), len(groups)))
+    flat = background.reshape(len(background), -1)
+    if flat.dtype.kind not in "fiub":
+        return h
+    Z = flat - flat.mean(axis=0, dtype=np.float64)
+    scale = Z.std(axis=0)
+    known = np.isfinite(scale) & (scale > 1e-12 * np.abs(flat).max(axis=0))
+    Z = np.where(known, Z, 0) / np.where(known, scale, 1)
+    main = np.linalg.svd(outputs - outputs.mean(axis=0), full_matrices=False)[0][:, 0]
+    slopes = np.linalg.lstsq(Z, main)[0] if any(len(g) > 1 for g in groups) else np.ones(Z.shape[1])
+    for j, columns in enumerate(groups):
+        total = Z[:, columns] @ slopes[columns]
+        h[:, j] = total / (total.std() or 1)
+    return h
+
+
+class Moments:
+    """Running moments of samples c, each with one of m rows that are used in turn.
+
+    The sum C of a sample and its companion h have known means, ``delta`` and 0, by which the mean of c is corrected:
+    ``phi_j = mean(c_j) - gamma_j mean(h_j) - beta_j (mean(C) - delta)`` with the coefficients of the regression
+    of c_j on both. What the phi then lack to ``delta`` is shared out in proportion to their squared errors.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(..., d)``.
+    m : int
+        Number of rows that are used in turn.
+    most : int
+        Most samples that will come.
+    """
+
+    def __init__(self, shape: tuple[int, ...], m: int, most: int) -> None:
+        self.m, self.n = m, np.zeros(shape[:-1], dtype=int)
+        self.c, self.cc, self.cC, self.ch = (np.zeros(shape) for _ in range(4))
+        self.h, self.hh, self.hC = (np.zeros(shape) for _ in range(3))
+        self.C, self.CC = np.zeros(shape[:-1]), np.zeros(shape[:-1])
+        # sums of the samples with each of the m rows; of no use before some of them have come twice
+        self.turn = np.zeros((*shape[:-1], m, shape[-1])) if most >= m + AGAIN else None
+
+    def add(self, rows: NDArray, start: int, c: NDArray, delta: NDArray, h: NDArray) -> None:
+        """Add samples start, start + 1, ... of some rows.
+
+        Parameters
+        ----------
+        rows : int ndarray of shape (k,)
+            Places in the last but one axis of ``shape``.
+        start : int
+        c, h : ndarray of shape (..., k, q, d)
+        delta : ndarray of shape (..., k)
+        """
+        C, q = c.sum(axis=-1) - delta[..., None], c.shape[-2]
+        self.n[..., rows] += q
+        self.c[..., rows, :] += c.sum(axis=-2)
+        self.cc[..., rows, :] += (c * c).sum(axis=-2)
+        self.cC[..., rows, :] += (c * C[..., None]).sum(axis=-2)
+        self.ch[..., rows, :] += (c * h).sum(axis=-2)
+        self.h[..., rows, :] += h.sum(axis=-2)
+        self.hh[..., rows, :] += (h * h).sum(axis=-2)
+        self.hC[..., rows, :] += (h * C[..., None]).sum(axis=-2)
+        self.C[..., rows] += C.sum(axis=-1)
+        self.CC[..., rows] += (C * C).sum(axis=-1)
+        if self.turn is not None:
+            for part in chunks(q, self.m):
+                place = (start + np.arange(part.start, part.stop)) % self.m
+                self.turn[..., rows[:, None], place, :] += c[..., part, :]
+
+    def mean(self, rows: NDArray, delta: NDArray) -> tuple[NDArray, NDArray]:
+        """The corrected mean of some rows, all with equally many samples, and its standard error."""
+        n = self.n[..., rows][..., None]
+        c, h, C = self.c[..., rows, :] / n, self.h[..., rows, :] / n, self.C[..., rows][..., None] / n
+        size_h, size_C = self.hh[..., rows, :] / n, self.CC[..., rows][..., None] / n
+        hh, CC, hC = size_h - h * h, size_C - C * C, self.hC[..., rows, :] / n - h * C
+        cc, ch = self.cc[..., rows, :] / n - c * c, self.ch[..., rows, :] / n - c * h
+        cC = self.cC[..., rows, :] / n - c * C
+        # regression on h first, then on what h leaves of C: the two may be proportional
+        gamma, slope = _ratio(ch, hh, size_h), _ratio(hC, hh, size_h)
+        left_CC = CC - slope * hC
+        beta = _ratio(cC - slope * ch, left_CC, size_C)
+        values = c - gamma * h - beta * (C - slope * h)
+        # three degrees of freedom are spent, on the mean and on two coefficients
+        variance = np.maximum(cc - gamma * ch - beta * beta * left_CC, 0) * n / (n - 3)
+        error = self._error(rows, n, variance)
+        missing = delta[..., None] - values.sum(axis=-1, keepdims=True)
+        total = (error**2).sum(axis=-1, keepdims=True)
+        share = np.where(total > 0, error**2 / np.where(total > 0, total, 1), 0)
+        return values + share * missing, error
+
+    def _error(self, rows: NDArray, n: NDArray, variance: NDArray) -> NDArray:
+        """Error of a mean of n samples, the last r of them the beginning of a turn.
+
+        Whole turns leave nothing to chance but what differs from turn to turn, which is known as soon as some of
+        the m rows have come twice; of the r last rows a share r / m is not to chance either.
+        """
+        m = self.m
+        if self.turn is None or n.flat[0] < m + AGAIN:
+            return np.sqrt(variance / n)
+        times, left = np.divmod(n[..., None], m)
+        times = times + (np.arange(m)[:, None] < left)
+        squares = self.cc[..., rows, :] - (self.turn[..., rows, :, :] ** 2 / times).sum(axis=-2)
+        inner = np.clip(squares / (n - m), 0, variance)
+        r = n % m
+        return np.sqrt(inner / n + (variance - inner) * r * (1 - r / m) / n**2)
+
+
+def _ratio(covariance: NDArray, variance: NDArray, size: NDArray) -> NDArray:
+    """``covariance / variance``; 0 where the variance is rounding."""
+    varies = variance > 1e-10 * size
+    return np.where(varies, covariance / np.where(varies, variance, 1), 0)

@@ -1,0 +1,215 @@
+"""Kernel SHAP: Shapley values as the coefficients of a weighted regression on coalitions."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._network import Network, chunks
+from ..exceptions import InterruptedWarning
+from ._base import Attributed, ReplacementAttribution
+from ._game import NUMBERS, Game, checked_budget, default_evals, looks, unsettled
+from ._progress import progress
+
+#: Fewest pairs of coalitions beyond two for each coefficient.
+MIN_PAIRS = 16
+
+
+class KernelSHAP(ReplacementAttribution):
+    """Shapley values of each row by regression on random coalitions, until the error is small.
+
+    The same values as `ShapleySampling`, usually with a smaller error for the same number of predictions where
+    columns interact little, but with an error that rows share.
+
+    Parameters
+    ----------
+    tol : float, default=0.01
+        A row is settled when the largest standard error of its values is at most ``tol`` times the range of its
+        values and 0 (the largest of them and 0, less the smallest of them and 0). Of several targets all must be.
+    max_evals : int, default=None
+        Most evaluations of the network for a row; at least 4 a group and 32 more. None: 4000, or 60 a group where
+        that is more.
+
+    Raises
+    ------
+    ValueError
+        For fewer ``max_evals`` than an error can be estimated from.
+
+    See Also
+    --------
+    ExactShapley : all coalitions, for up to 12 groups.
+    ShapleySampling : independent rows, an exact 0 for columns that are not used.
+
+    Notes
+    -----
+    Coalitions come in pairs, S and its complement, with one background row a pair. Their sizes are uniform (leverage
+    scores) and of each size all columns are used equally often. The difference of the two outputs is
+    regressed on which columns are in S, with the weights of the Shapley kernel over those of the sampling, under
+    the constraint that the coefficients sum to f(x) minus the mean of f over the background. Columns are never
+    selected, none is set to 0. The game is that of `ExactShapley`, whose values are returned where asking all
+    coalitions with all background rows costs no more than ``max_evals``; nothing is sampled then.
+
+    Which background row was drawn enters the regression as well: a column's effect may depend linearly on the
+    column's value in b, whose mean is known. So a network that is linear is exact, to rounding, as soon as there are
+    more pairs than coefficients, and others lose the part of the noise that is linear in b. Standard errors are those
+    of heteroscedastic regression (jackknife, HC3).
+
+    Axioms: completeness with respect to the mean output over the background, exactly; symmetry, dummy and
+    linearity up to the standard error. Cost: 2 predictions a pair, at most ``max_evals`` predictions a row, and a least
+    squares problem of twice as many unknowns as groups for all rows together. All rows share coalitions and
+    background rows, so their errors are not independent: a mean over rows keeps part of the error of one row.
+    It is biased by the choice of the game, as `ExactShapley` is, and by the ratio of two samples that a
+    regression is, by less than its error.
+
+    References
+    ----------
+    S. Lundberg, S.-I. Lee, "A unified approach to interpreting model predictions", NeurIPS 2017, theorem 2.
+    I. Covert, S.-I. Lee, "Improving KernelSHAP: practical Shapley value estimation using linear regression",
+    AISTATS 2021, sec. 3.3, on pairs.
+    C. Musco, R. T. Witter, "Provably accurate Shapley value estimation via leverage score sampling", ICLR 2025,
+    sec. 3.
+
+    Examples
+    --------
+    >>> from skexplain.attributions import KernelSHAP
+    >>> KernelSHAP(max_evals=10_000)
+    KernelSHAP(max_evals=10000)
+    """
+
+    complete = True
+    stochastic = True
+
+    def __init__(self, *, tol: float = 0.01, max_evals: int | None = None) -> None:
+        self.tol = tol
+        self.max_evals = max_evals
+
+    def attribute_groups(
+        self,
+        network: Network,
+        X: NDArray,
+        background: NDArray,
+        groups: Sequence[NDArray],
+        targets: NDArray,
+        rng: np.random.Generator,
+    ) -> Attributed:
+        """``argmin sum_S w_S (v(S) - v(none) - sum of phi over S)^2`` with the phi summing to v(all) - v(none)."""
+        d = len(groups)
+        fewest = 2 * d + MIN_PAIRS
+        budget = checked_budget(self.tol, self.max_evals, default_evals(d), 2 * fewest, d)
+        game = Game(network, X, background, groups, targets)
+        if game.is_small(budget):
+            with progress(2**d * game.m * game.n, "kernel_shap") as advance:
+                values = game.shapley_values(advance)
+            return Attributed(values, np.zeros(values.shape))
+        pairs = budget // 2
+        design = _Design(game, pairs, rng)
+        values, error = np.empty((*targets.shape, d)), np.empty((*targets.shape, d))
+        with progress(2 * pairs * game.n, "kernel_shap") as advance:
+            for block in chunks(game.n, max(1, NUMBERS // (pairs * len(targets)))):
+                values[:, block], error[:, block] = self._fit(game, design, block, fewest, advance)
+        return Attributed(values, error)
+
+    def _fit(
+        self, game: Game, design: _Design, block: slice, fewest: int, advance: Callable[[int], object]
+    ) -> tuple[NDArray, NDArray]:
+        """Values and errors of some rows, each from as many pairs as it needs."""
+        every = np.arange(block.start, block.stop)
+        pairs = len(design.S)
+        y = np.empty((pairs, len(game.targets), len(every)))
+        values, error = np.empty((2, len(game.targets), len(every), game.n_groups))
+        active, known = np.arange(len(every)), 0
+        try:
+            for start, stop in looks(fewest, pairs):
+                for k in chunks(stop - start, NUMBERS // (len(active) * game.n_groups)):
+                    k = slice(start + k.start, start + k.stop)
+                    y[k, :, active] = design.differences(game, every[active], k).transpose(2, 0, 1)
+                    advance(2 * len(active) * (k.stop - k.start))
+                at = np.s_[:, active]
+                values[at], error[at] = design.solve(y[:stop, :, active], game.delta[:, every[active]])
+                known = stop
+                active = active[unsettled(values[at], error[at], self.tol, game.rounding).any(axis=0)]
+                if not len(active):
+                    break
+        except KeyboardInterrupt:
+            if not known or block.stop < game.n:
+                raise
+            message = f"Interrupted: kernel SHAP of {known} or more of {pairs} pairs of coalitions a row."
+            warnings.warn(message, InterruptedWarning, stacklevel=4)
+        return values, error
+
+
+class _Design:
+    """Pairs of coalitions and the background row of each, the same for all rows.
+
+    Attributes
+    ----------
+    S : bool ndarray of shape (n_pairs, d)
+    b : int ndarray of shape (n_pairs,)
+    """
+
+    def __init__(self, game: Game, n_pairs: int, rng: np.random.Generator) -> None:
+        d, m = game.n_groups, game.m
+        size = _sizes(n_pairs, d, rng)
+        self.S = np.empty((n_pairs, d), dtype=bool)
+        for s in np.unique(size):
+            self.S[size == s] = _coalitions(int(s), int((size == s).sum()), d, rng)
+        self.b = np.concatenate([rng.permutation(m) for _ in range(-(-n_pairs // m))])[:n_pairs]
+        # the Shapley kernel, (d - 1) / (C(d, s) s (d - s)), over the probability 1 / ((d - 1) C(d, s))
+        self.root_weight = 1 / np.sqrt(size * (d - size))
+        Z = np.where(self.S, 1.0, -1.0)
+        # coefficients that sum to 0, in an orthonormal basis
+        self.basis = np.linalg.qr(np.eye(d) - 1 / d)[0][:, : d - 1]
+        self.even = Z.mean(axis=1)
+        self.columns = np.concatenate([Z @ self.basis, Z * game.h[self.b]], axis=1)
+
+    def differences(self, game: Game, rows: NDArray, pairs: slice) -> NDArray:
+        """``f(x_S, b_rest) - f(x_rest, b_S)``, ``(n_targets, n_rows, n_pairs)``."""
+        S = self.S[pairs]
+        shape = (2, len(rows), len(S))
+        i = np.broadcast_to(rows[:, None], shape).ravel()
+        b = np.broadcast_to(self.b[pairs], shape).ravel()
+        both = np.broadcast_to(np.stack([S, ~S])[:, None], (*shape, S.shape[1])).reshape(-1, S.shape[1])
+        v = game.outputs(i, b, both).reshape(-1, *shape)
+        return v[:, 0] - v[:, 1]
+
+    def solve(self, y: NDArray, delta: NDArray) -> tuple[NDArray, NDArray]:
+        """Coefficients and their errors, ``(n_targets, n_rows, d)``, from ``y`` of shape (n_pairs, n_targets, n_rows).
+
+        The differences are those of the coefficients in S and out of it: ``y = sum_j z_j phi_j``, z_j = 1 in S and
+        -1 elsewhere.
+        """
+        n, d = len(y), self.S.shape[1]
+        root = self.root_weight[:n, None]
+        D = root * self.columns[:n]
+        if n < 2 * D.shape[1]:
+            D = D[:, : d - 1]
+        r = root * (y - self.even[:n, None, None] * delta).reshape(n, -1)
+        U, singular, Vt = np.linalg.svd(D, full_matrices=False)
+        kept = singular > 1e-9 * singular[0]
+        U = U[:, kept]
+        inverse = (Vt[kept].T / singular[kept]) @ U.T
+        residual = r - U @ (U.T @ r)
+        leverage = np.minimum((U**2).sum(axis=1), 1 - 1e-6)[:, None]
+        map_ = self.basis @ inverse[: d - 1]
+        values = delta[..., None] / d + (map_ @ r).T.reshape(*delta.shape, d)
+        variance = map_**2 @ (residual / (1 - leverage)) ** 2
+        return values, np.sqrt(variance).T.reshape(*delta.shape, d)
+
+
+def _sizes(n_pairs: int, d: int, rng: np.random.Generator) -> NDArray:
+    """Sizes of the coalitions of pairs, uniform on 1 to d - 1 and even in any part of the sequence."""
+    golden = (np.sqrt(5) - 1) / 2
+    u = (rng.random() + golden * np.arange(n_pairs)) % 1
+    size = 1 + np.floor(u * (d - 1)).astype(int)
+    return np.minimum(size, d - size)
+
+
+def _coalitions(size: int, count: int, d: int, rng: np.random.Generator) -> NDArray:
+    """Random coalitions of a size that use all groups equally often: runs of permutations."""
+    runs = d // size
+    rank = rng.permuted(np.tile(np.arange(d), (-(-count // runs), 1)), axis=1)
+    run = rank[:, None, :] // size == np.arange(runs)[:, None]
+    return run.reshape(-1, d)[:count]
