@@ -88,8 +88,8 @@ class LRP(Attribution):
     propagation: an overview", 2019 (gamma, composites); G. Montavon et al., "Explaining nonlinear classification
     decisions with deep Taylor decomposition", Pattern Recognition 2017 (z_plus, z_box, w_square); L. Arras et al.,
     "Explaining recurrent neural network predictions in sentiment analysis", 2017 (gates); A. Ali et al., "XAI for
-    transformers: better explanations through conservative propagation", ICML 2022 (layer normalisation); R. Achtibat et al., "AttnLRP",
-    ICML 2024 (softmax, products).
+    transformers: better explanations through conservative propagation", ICML 2022 (layer normalisation); R. Achtibat
+    et al., "AttnLRP", ICML 2024 (softmax, products).
 
     Examples
     --------

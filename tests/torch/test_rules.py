@@ -1,0 +1,399 @@
+"""Backward rules against other libraries where these are right, and against what the rules say where they are not."""
+
+import sys
+import types
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from skexplain._dense_network import DenseNetwork
+from skexplain._wrap import as_network
+from skexplain.attributions import LRP, DeepLIFT, DeepSHAP
+from skexplain.exceptions import UnsupportedLayerError
+
+from .nets import D, stack
+
+RNG = np.random.default_rng(0)
+X, B = (RNG.normal(size=(n, D)).astype(np.float64) for n in (30, 8))
+TARGET = np.arange(30) % 3
+
+
+def network(module, output="logit"):
+    """The network of a double-precision copy in evaluation mode."""
+    return as_network(module.double().eval(), X, output=output)
+
+
+def attribute(strategy, module, target=TARGET, **options):
+    return strategy.attribute(network(module, **options), X, B, target, np.random.default_rng(0)).values
+
+
+def mlp(activation=nn.ReLU, bias=True):
+    return stack(nn.Linear(D, 8, bias), activation(), nn.Linear(8, 8, bias), activation(), nn.Linear(8, 3, bias))
+
+
+def cnn(pool=True):
+    return stack(
+        nn.Unflatten(1, (1, 2, 3)),
+        nn.Conv2d(1, 4, 2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(4, 4, 2),
+        nn.ReLU(),
+        nn.AvgPool2d((1, 3)) if pool else nn.Identity(),
+        nn.Flatten(),
+        nn.Linear(8 if pool else 24, 3),
+    )
+
+
+def t(a):
+    return torch.as_tensor(a)
+
+
+class TestDeepLIFT:
+    @pytest.mark.parametrize("activation", [nn.ReLU, nn.ELU, nn.Sigmoid, nn.Softplus, nn.LeakyReLU])
+    def test_captum(self, activation):
+        from captum.attr import DeepLift
+
+        net, b = mlp(activation).double(), B.mean(axis=0, keepdims=True)
+        with warnings.catch_warnings(action="ignore"):
+            expected = DeepLift(net).attribute(t(X), t(b), target=t(TARGET))
+        np.testing.assert_allclose(attribute(DeepLIFT(), net), expected.detach(), rtol=1e-5, atol=1e-9)
+
+    def test_captum_with_a_convolution(self):
+        from captum.attr import DeepLift
+
+        net, b = cnn().double(), B.mean(axis=0, keepdims=True)
+        with warnings.catch_warnings(action="ignore"):
+            expected = DeepLift(net).attribute(t(X), t(b), target=t(TARGET))
+        np.testing.assert_allclose(attribute(DeepLIFT(), net), expected.detach(), rtol=1e-5, atol=1e-9)
+
+    def test_captum_over_a_background(self):
+        from captum.attr import DeepLiftShap
+
+        net = mlp().double()
+        with warnings.catch_warnings(action="ignore"):
+            expected = DeepLiftShap(net).attribute(t(X), t(B), target=t(TARGET))
+        np.testing.assert_allclose(attribute(DeepSHAP(), net), expected.detach(), rtol=1e-5, atol=1e-9)
+
+    @pytest.mark.parametrize("activation", [nn.ReLU, nn.GELU, nn.SELU, nn.Tanh])
+    def test_shap(self, activation):
+        net = mlp(activation).double()
+        with warnings.catch_warnings(action="ignore"):
+            import shap
+
+            everything = shap.DeepExplainer(net, t(B)).shap_values(t(X))
+        expected = everything[np.arange(30), :, TARGET]
+        np.testing.assert_allclose(attribute(DeepSHAP(), net), expected, rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            lambda net, x: net.b(F.relu(net.a(x))),
+            lambda net, x: net.b(net.a(x) * torch.sigmoid(net.a(x))),
+            lambda net, x: net.b(F.layer_norm(net.a(x), (3,))),
+            lambda net, x: net.b(torch.softmax(net.a(x), 1)),
+        ],
+        ids=["functional relu", "silu by hand", "layer_norm", "softmax inside"],
+    )
+    def test_where_captum_is_wrong(self, body):
+        """What captum returns does not add up; what we return does."""
+        from captum.attr import DeepLift
+
+        net = Body(body).double()
+        b = B.mean(axis=0, keepdims=True)
+        with warnings.catch_warnings(action="ignore"):
+            theirs = DeepLift(net).attribute(t(X), t(b), target=0).detach().numpy()
+        ours = attribute(DeepLIFT(), net, np.zeros(30, int))
+        delta = (net(t(X)) - net(t(b)))[:, 0].detach().numpy()
+        assert np.abs(ours.sum(axis=1) - delta).max() < 1e-9 * delta.std()
+        assert np.abs(theirs.sum(axis=1) - delta).max() > 1e-2 * delta.std()
+
+    def test_of_a_product_is_the_shapley_value_of_two_players(self):
+        net = Body(lambda net, x: (x[:, :1] * x[:, 1:2]).expand(-1, 3) + 0 * net.a(x))
+        got, b = attribute(DeepLIFT(baseline="zero"), net), np.zeros(2)
+        np.testing.assert_allclose(got[:, 0], (X[:, 0] - b[0]) * (X[:, 1] + b[1]) / 2, atol=1e-12)
+        np.testing.assert_allclose(got[:, 2:], 0, atol=1e-12)
+
+    @pytest.mark.parametrize("pick", [lambda x: x.amax(1), lambda x: x.max(1).values, lambda x: -(-x).min(1)[0]])
+    def test_of_a_maximum_is_the_share_of_the_way(self, pick):
+        net = Body(lambda net, x: pick(x)[:, None].expand(-1, 3) + 0 * net.a(x))
+        got, b = attribute(DeepLIFT(), net), B.mean(axis=0)
+        way = np.linspace(0, 1, 20001)[:, None, None]
+        winner = (b + way * (X - b)).argmax(axis=2)
+        share = (winner[:, :, None] == np.arange(D)).mean(axis=0)
+        np.testing.assert_allclose(got, share * (X - b), atol=5e-4)
+
+    def test_tied_columns_share_a_maximum(self):
+        net = Body(lambda net, x: x[:, [0, 0, 1]].amax(1, keepdim=True).expand(-1, 3) + 0 * net.a(x))
+        once = Body(lambda net, x: x[:, [0, 1]].amax(1, keepdim=True).expand(-1, 3) + 0 * net.a(x))
+        np.testing.assert_allclose(attribute(DeepLIFT(), net), attribute(DeepLIFT(), once), atol=1e-12)
+
+    def test_softmax_ignores_a_constant_added_to_the_logits(self):
+        one = Body(lambda net, x: net.b(torch.softmax(net.a(x), 1)))
+        other = Body(lambda net, x: net.b(torch.softmax(net.a(x) + 50 * x[:, :1] - 50 * x[:, :1], 1)))
+        np.testing.assert_allclose(attribute(DeepLIFT(), one), attribute(DeepLIFT(), other), atol=1e-10)
+
+    def test_far_apart_softmax_adds_up(self):
+        net = Body(lambda net, x: net.b(torch.softmax(300 * net.a(x), 1)))
+        attribute(DeepLIFT(), net)  # raises if it did not
+
+    def test_integer_look_up_is_seen(self):
+        table = torch.tensor([0.0, 5.0, -3.0, 8.0])
+        net = Body(lambda net, x: table[x[:, 0].abs().long().clamp(max=3)][:, None].expand(-1, 3) + 0 * net.a(x))
+        got = attribute(DeepLIFT(baseline="zero"), net, np.zeros(30, int))
+        codes = np.minimum(np.abs(X[:, 0]).astype(int), 3)
+        np.testing.assert_allclose(got[:, 0], table.numpy()[codes], atol=1e-9)
+
+    def test_probabilities_add_up_too(self):
+        net = stack(nn.Linear(D, 8), nn.ReLU(), nn.Linear(8, 3), nn.Softmax(1))
+        b = B.mean(axis=0, keepdims=True)
+        got = attribute(DeepLIFT(), net, output="probability")
+        p = net.double()(t(np.concatenate([X, b]))).detach().numpy()
+        np.testing.assert_allclose(got.sum(axis=1), (p[:-1] - p[-1])[np.arange(30), TARGET], atol=1e-9)
+
+    def test_float32_and_large_columns(self):
+        net = stack(nn.Linear(D, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3)).float().eval()
+        rows = X.astype(np.float32)
+        got = DeepLIFT().attribute(as_network(net, rows), rows, B.astype(np.float32), TARGET, None)
+        assert got.gap < 1e-5
+
+    def test_baseline_of_many_rows_is_refused(self):
+        with pytest.raises(ValueError, match="deepshap"):
+            attribute(DeepLIFT(baseline="background"), mlp())
+
+
+class Body(nn.Module):
+    """A function of two dense layers and rows."""
+
+    def __init__(self, body):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.body = nn.Linear(D, 3), nn.Linear(3, 3), body
+
+    def forward(self, x):
+        return self.body(self, x)
+
+
+@pytest.fixture(scope="module")
+def zennit():
+    """zennit, whose import of torchvision is of no use here."""
+    names = ["torchvision", "torchvision.models", "torchvision.models.resnet"]
+    before = {name: sys.modules.get(name) for name in names}
+    for name in names:
+        sys.modules[name] = types.ModuleType(name)
+    sys.modules[names[-1]].Bottleneck = sys.modules[names[-1]].BasicBlock = type("Block", (nn.Module,), {})
+    try:
+        import zennit
+        import zennit.composites
+        import zennit.rules
+    finally:
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
+    return zennit
+
+
+def relevance(zennit, net, composite, canonizers=()):
+    """zennit's relevance of the target's output."""
+    from zennit.core import Composite
+
+    net = net.double().eval()
+    if not isinstance(composite, Composite):
+        rule, cls = composite, (nn.Linear, nn.Conv2d)
+        composite = zennit.composites.LayerMapComposite([(zennit.types.Activation, zennit.rules.Pass()), (cls, rule)])
+    composite.canonizers = list(canonizers)
+    x = t(X).clone().requires_grad_()
+    with composite.context(net) as ruled:
+        out = ruled(x)
+        (got,) = torch.autograd.grad(out, x, out.detach() * torch.eye(3, dtype=out.dtype)[TARGET])
+    return got.numpy()
+
+
+class TestLRP:
+    @pytest.mark.parametrize("build", [mlp, lambda: cnn(pool=False)], ids=["mlp", "cnn"])
+    @pytest.mark.parametrize("name", ["epsilon", "gamma", "alpha_beta", "z_plus"])
+    def test_zennit(self, zennit, build, name):
+        rules = zennit.rules
+        theirs = {
+            "epsilon": lambda: rules.Epsilon(epsilon=1e-9),
+            "gamma": lambda: rules.Gamma(gamma=0.25, stabilizer=1e-9),
+            "alpha_beta": lambda: rules.AlphaBeta(alpha=2, beta=1, stabilizer=1e-9),
+            "z_plus": lambda: rules.ZPlus(stabilizer=1e-9),
+        }[name]()
+        net = build()
+        expected = relevance(zennit, net, theirs)
+        np.testing.assert_allclose(attribute(LRP(rule=name), net), expected, rtol=1e-5, atol=1e-9)
+
+    @pytest.mark.parametrize("name", ["z_box", "w_square", "flat"])
+    def test_zennit_at_the_input(self, zennit, name):
+        rules, net = zennit.rules, mlp()
+        low, high = t(B.min(axis=0, keepdims=True)) - 3, t(B.max(axis=0, keepdims=True)) + 3
+        first = {
+            "z_box": lambda: rules.ZBox(low=low, high=high, stabilizer=1e-9),
+            "w_square": lambda: rules.WSquare(stabilizer=1e-9, zero_params="bias"),
+            "flat": lambda: rules.Flat(stabilizer=1e-9, zero_params="bias"),
+        }[name]()
+        composite = zennit.composites.SpecialFirstLayerMapComposite(
+            layer_map=[(zennit.types.Activation, rules.Pass()), (nn.Linear, rules.Epsilon(1e-9))],
+            first_map=[(nn.Linear, first)],
+        )
+        box = {"low": low.numpy()[0], "high": high.numpy()[0]} if name == "z_box" else {}
+        expected = relevance(zennit, net, composite)
+        np.testing.assert_allclose(attribute(LRP(rule=name, **box), net), expected, rtol=1e-5, atol=1e-9)
+
+    @pytest.mark.parametrize("name", ["epsilon_plus", "epsilon_gamma_box", "epsilon_alpha2_beta1"])
+    def test_zennit_composites(self, zennit, name):
+        composites, net = zennit.composites, cnn()
+        low, high = t(np.full((1, 1, 2, 3), -9.0)), t(np.full((1, 1, 2, 3), 9.0))
+        theirs = {
+            "epsilon_plus": lambda: composites.EpsilonPlus(epsilon=1e-9, stabilizer=1e-9),
+            "epsilon_gamma_box": lambda: composites.EpsilonGammaBox(low, high, epsilon=1e-9, stabilizer=1e-9),
+            "epsilon_alpha2_beta1": lambda: composites.EpsilonAlpha2Beta1(epsilon=1e-9, stabilizer=1e-9),
+        }[name]()
+        box = {"low": -9.0, "high": 9.0} if "box" in name else {}
+        expected = relevance(zennit, net, theirs)
+        np.testing.assert_allclose(attribute(LRP(rule=name, **box), net), expected, rtol=1e-5, atol=1e-8)
+
+    @pytest.mark.parametrize("name", ["epsilon", "gamma", "alpha_beta", "z_plus"])
+    def test_batch_normalisation_is_folded_as_zennit_does(self, zennit, name):
+        torch.manual_seed(0)
+        norm = nn.BatchNorm1d(8, eps=1e-12)  # zennit leaves it in once more
+        for tensor, low in (
+            (norm.running_mean, -1),
+            (norm.running_var, 0.5),
+            (norm.weight.data, -1),
+            (norm.bias.data, -1),
+        ):
+            tensor.uniform_(low, 1)
+        net = nn.Sequential(nn.Linear(D, 8), norm, nn.ReLU(), nn.Linear(8, 3))
+        rules = zennit.rules
+        theirs = {
+            "epsilon": lambda: rules.Epsilon(epsilon=1e-9),
+            "gamma": lambda: rules.Gamma(gamma=0.25, stabilizer=1e-9),
+            "alpha_beta": lambda: rules.AlphaBeta(alpha=2, beta=1, stabilizer=1e-9),
+            "z_plus": lambda: rules.ZPlus(stabilizer=1e-9),
+        }[name]()
+        from zennit.canonizers import SequentialMergeBatchNorm
+
+        expected = relevance(zennit, net, theirs, [SequentialMergeBatchNorm()])
+        np.testing.assert_allclose(attribute(LRP(rule=name), net), expected, rtol=1e-5, atol=1e-8)
+
+    @pytest.mark.parametrize("bias", [False, True])
+    def test_captum_epsilon(self, bias):
+        from captum.attr import LRP as CAPTUM_LRP
+
+        net = mlp(bias=bias).double()
+        with warnings.catch_warnings(action="ignore"):
+            expected = CAPTUM_LRP(net).attribute(t(X), target=t(TARGET)).detach()
+        np.testing.assert_allclose(attribute(LRP(rule="epsilon"), net), expected, rtol=1e-5, atol=1e-8)
+
+    def test_captum_gamma(self):
+        """For positive inputs and sums, which is what captum's form is for."""
+        from captum.attr import LRP as CAPTUM_LRP
+        from captum.attr._utils.lrp_rules import GammaRule
+
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(D, 8, bias=False), nn.ReLU(), nn.Linear(8, 3, bias=False)).double()
+        with torch.no_grad():
+            net[2].weight.abs_()
+        for layer in (net[0], net[2]):
+            layer.rule = GammaRule(gamma=0.25)
+        rows = np.abs(X)
+        with warnings.catch_warnings(action="ignore"):
+            expected = CAPTUM_LRP(net).attribute(t(rows), target=t(TARGET)).detach()
+        ours = LRP().set_params(rule="gamma").attribute(network(net), rows, B, TARGET, None).values
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-8)
+
+    def test_epsilon_is_input_times_gradient_on_relus(self):
+        net = mlp()
+        x_grad = X * network(net).gradient(X, TARGET)
+        np.testing.assert_allclose(attribute(LRP(rule="epsilon"), net), x_grad, rtol=1e-6, atol=1e-9)
+
+    @pytest.mark.parametrize("rule", ["epsilon", "gamma", "w_square", "flat", "z_box"])
+    def test_is_conserved_without_biases(self, rule):
+        net = mlp(bias=False)
+        got = LRP(rule=rule).attribute(network(net), X, B, TARGET, None)
+        assert got.gap < 1e-6
+
+    def test_biases_absorb_their_share(self):
+        net = stack(nn.Linear(D, 3)).double()
+        got = attribute(LRP(rule="epsilon"), net)
+        logits = net(t(X)).detach().numpy()[np.arange(30), TARGET]
+        np.testing.assert_allclose(logits - got.sum(axis=1), net[0].bias.detach().numpy()[TARGET], atol=1e-6)
+
+    def test_normalisations_and_gates_take_nothing(self):
+        """Without biases LayerNorm, gates, products, softmax-weighted sums and residual sums hand on all they got."""
+        nets = {
+            "LayerNorm": lambda net, x: F.layer_norm(x, (D,))[:, :3] * 2,
+            "gate": lambda net, x: torch.sigmoid(x[:, :3]) * x[:, 3:],
+            "product": lambda net, x: x[:, :3] * x[:, 3:],
+            "residual": lambda net, x: x[:, :3] + torch.relu(x[:, 3:]),
+            "matmul": lambda net, x: (x[:, :2, None] @ x[:, None, 2:4]).flatten(1)[:, :3],
+            "attention": lambda net, x: (torch.softmax(x[:, :3, None] * x[:, None, :3], -1) @ x[:, 3:, None])[:, :, 0],
+        }
+        for name, body in nets.items():
+            got = LRP(rule="epsilon").attribute(network(Body(body)), X, B, TARGET, None)
+            if name != "attention":  # the expansion of softmax at 0 has a constant term
+                assert got.gap < 1e-6, name
+
+    def test_rows_outside_the_box_are_refused(self):
+        with pytest.raises(ValueError, match=r"low=0 does not bound the rows: row 0 has"):
+            attribute(LRP(rule="z_box", low=0, high=9), mlp())
+        with pytest.raises(ValueError, match="high has shape"):
+            attribute(LRP(rule="z_box", high=np.ones(4)), mlp())
+        assert np.isfinite(attribute(LRP(rule="z_box"), mlp())).all()  # the background's range, stretched
+
+    @pytest.mark.parametrize(("parameters", "message"), [({"rule": "lrp"}, "Unknown rule"), ({"alpha": 0.5}, "alpha")])
+    def test_bad_parameters(self, parameters, message):
+        with pytest.raises(ValueError, match=message):
+            attribute(LRP(**parameters), mlp())
+
+    def test_probabilities_are_refused(self):
+        net = stack(nn.Linear(D, 3), nn.Softmax(1))
+        with pytest.raises(ValueError, match="output='margin'"):
+            attribute(LRP(), net, output="probability")
+
+
+RULES = [DeepLIFT(), DeepSHAP(), *(LRP(rule=r) for r in ("epsilon", "gamma", "alpha_beta", "z_plus", "z_box", "flat"))]
+
+
+@pytest.mark.parametrize("strategy", RULES, ids=str)
+@pytest.mark.parametrize("output", ["margin", "logit"])
+def test_torch_agrees_with_the_numpy_network(strategy, output):
+    net = mlp(nn.Tanh).double()
+    layers = [m for m in net if isinstance(m, nn.Linear)]
+    weights = [m.weight.detach().numpy().T for m in layers]
+    torch_net = network(net, output)
+    dense = DenseNetwork(weights, [m.bias.detach().numpy() for m in layers], "tanh", torch_net.head)
+    np.testing.assert_allclose(
+        strategy.attribute(torch_net, X, B, TARGET, None).values,
+        strategy.attribute(dense, X, B, TARGET, None).values,
+        rtol=1e-6,
+        atol=1e-9,
+    )
+
+
+@pytest.mark.parametrize("strategy", RULES[:3], ids=str)
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (lambda net, x: net.b(torch.cumprod(net.a(x), 1)), "cumprod"),
+        (lambda net, x: net.b(net.a(x)) if x.mean() > 0 else net.b(-net.a(x)), "branch"),
+        (lambda net, x: net.b(torch.sort(net.a(x), 1).values), "sort"),
+    ],
+    ids=["cumprod", "branch", "sort"],
+)
+def test_what_no_rule_knows_is_refused_by_name(strategy, body, what):
+    net = Body(body)
+    before = {k: v.clone() for k, v in net.double().state_dict().items()}
+    with pytest.raises(UnsupportedLayerError, match=what) as caught:
+        attribute(strategy, net)
+    assert "integrated_gradients" in caught.value.alternatives
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    assert torch.backends.mha.get_fastpath_enabled()
+    assert torch.backends.mkldnn.is_available() == torch._C._get_mkldnn_enabled()
