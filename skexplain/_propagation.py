@@ -443,20 +443,37 @@ def _folded(tape: Tape) -> list[Step]:
     Rules that look at the sign of a weight need the weight that is in effect.
     """
     readers = Counter([tape.output, *(i for step in tape.steps for i in step.inputs)])
-    at = {step.output: k for k, step in enumerate(tape.steps)}
-    out: list[Step | None] = list(tape.steps)
-    for k, step in enumerate(tape.steps):
-        if step.affine is None or step.inputs[0] not in at or readers[step.inputs[0]] != 1:
+    made = {step.output: step for step in tape.steps}
+    for step in tape.steps:
+        before = made.get(step.inputs[0]) if step.affine is not None and readers[step.inputs[0]] == 1 else None
+        reshape = before if before is not None and _keeps_last_axis(before, tape) else None
+        layer = made.get(reshape.inputs[0]) if reshape is not None else before
+        if layer is None or layer.weights is None or readers[layer.output] != 1:
             continue
-        j = at[step.inputs[0]]
-        before = out[j]
-        if before is None or before.weights is None:
-            continue
-        w, (scale, shift) = before.weights, step.affine
+        assert step.affine is not None
+        w, (scale, shift) = layer.weights, step.affine
         W = w.scaled(w.weight, scale)
-        if W is None:
+        if W is None or (reshape is not None and not _is_row(shift)):
             continue
         bias = shift if w.bias is None else w.bias * scale + shift
-        out[k] = replace(before, output=step.output, weights=replace(w, weight=W, bias=bias))
-        out[j] = None
-    return [step for step in out if step is not None]
+        layer = replace(layer, weights=replace(w, weight=W, bias=bias))
+        if reshape is None:
+            del made[layer.output]
+            made[step.output] = replace(layer, output=step.output)
+        else:
+            made[layer.output] = layer
+            del made[reshape.output]
+            made[step.output] = replace(reshape, output=step.output)
+    return [made[position] for position in sorted(made)]
+
+
+def _keeps_last_axis(step: Step, tape: Tape) -> bool:
+    """Whether a step reshapes the axes before the last one only, as dense layers do with sequences."""
+    if step.name.lower().strip("_") not in ("view", "unsafe_view", "reshape"):
+        return False
+    return tape.values[step.inputs[0]].shape[-1] == tape.values[step.output].shape[-1]
+
+
+def _is_row(shift: Array) -> bool:
+    """Whether a shift is a number, or one for each place along the last axis."""
+    return len(getattr(shift, "shape", ())) <= 1

@@ -397,3 +397,18 @@ def test_what_no_rule_knows_is_refused_by_name(strategy, body, what):
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
     assert torch.backends.mha.get_fastpath_enabled()
     assert torch.backends.mkldnn.is_available() == torch._C._get_mkldnn_enabled()
+
+
+def test_a_bias_added_later_is_the_layers_own():
+    """Dense layers on sequences are a product, a change of shape and a sum in some spellings, one call in others."""
+    torch.manual_seed(0)
+    W, b = torch.randn(4, 2), torch.randn(4)
+    nets = [
+        Body(lambda net, x: F.linear(x.view(-1, 3, 2), W.to(x), b.to(x)).relu().mean(1)[:, :3]),
+        Body(lambda net, x: (x.view(-1, 3, 2) @ W.T.to(x) + b.to(x)).relu().mean(1)[:, :3]),
+        Body(lambda net, x: ((x.view(-1, 3, 2) @ (W.T.to(x) / 2)) * 2 + b.to(x)).relu().mean(1)[:, :3]),
+    ]
+    for rule in ("epsilon", "gamma", "alpha_beta"):
+        first, *others = [attribute(LRP(rule=rule), net) for net in nets]
+        for other in others:
+            np.testing.assert_allclose(other, first, rtol=1e-6, atol=1e-9)
