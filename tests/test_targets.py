@@ -1,0 +1,131 @@
+"""Which output is explained, and the shapes of what comes back: frozen."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_regression
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+import skexplain
+from skexplain.attributions import ATTRIBUTIONS
+
+CHEAP = {"exact_shapley": {}, "shapley_sampling": {"max_evals": 500}, "kernel_shap": {"max_evals": 500}}
+LOCAL = sorted(name for name, cls in ATTRIBUTIONS.items() if cls.local)
+SIGNED = [name for name in LOCAL if ATTRIBUTIONS[name].signed]
+
+
+def strategy(name):
+    return ATTRIBUTIONS[name](**CHEAP.get(name, {}))
+
+
+@pytest.fixture(scope="module")
+def classes():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 4))
+    y = np.array(["low", "mid", "top"])[np.digitize(X[:, 0] + X[:, 1] * X[:, 2], [-0.5, 0.5])]
+    return MLPClassifier((8,), max_iter=300, random_state=0).fit(X, y), X[:12], y[:12]
+
+
+@pytest.fixture(scope="module")
+def outputs():
+    X, y = make_regression(60, 4, n_targets=2, random_state=0)
+    return MLPRegressor(hidden_layer_sizes=(8,), max_iter=300, random_state=0).fit(X, y / 100), X[:12]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", LOCAL)
+class TestEveryLocalStrategy:
+    def test_layout(self, classes, name):
+        net, X, _ = classes
+        one = skexplain.explain(net, X, attribution=strategy(name), random_state=0)
+        every = skexplain.explain(net, X, attribution=strategy(name), target="all", random_state=0)
+        assert one.values.shape == (12, 4)
+        assert one.base_values.shape == one.predictions.shape == one.target.shape == (12,)
+        assert every.values.shape == (12, 4, 3)
+        assert every.base_values.shape == every.predictions.shape == (12, 3)
+        assert every.target is None
+        assert every.outputs.tolist() == ["low", "mid", "top"]
+
+    def test_predicted_is_the_predicted_label(self, classes, name):
+        net, X, _ = classes
+        one = skexplain.explain(net, X, attribution=strategy(name), random_state=0)
+        given = skexplain.explain(net, X, attribution=strategy(name), target=net.predict(X), random_state=0)
+        assert one.target.tolist() == net.predict(X).tolist()
+        np.testing.assert_array_equal(one.values, given.values)
+
+    def test_all_are_the_labels_in_turn(self, classes, name):
+        net, X, _ = classes
+        every = skexplain.explain(net, X, attribution=strategy(name), target="all", random_state=0)
+        for k, label in enumerate(net.classes_):
+            one = skexplain.explain(net, X, attribution=strategy(name), target=label, random_state=0)
+            np.testing.assert_allclose(every.values[:, :, k], one.values, rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(every.predictions[:, k], one.predictions)
+
+    def test_several_outputs_of_a_regressor(self, outputs, name):
+        net, X = outputs
+        every = skexplain.explain(net, X, attribution=strategy(name), random_state=0)
+        assert every.values.shape == (12, 4, 2)
+        second = skexplain.explain(net, X, attribution=strategy(name), target=1, random_state=0)
+        np.testing.assert_allclose(every.values[:, :, 1], second.values, rtol=1e-9, atol=1e-12)
+
+    def test_groups(self, classes, name):
+        net, X, _ = classes
+        groups = {"pair": ["x0", "x2"]}
+        got = skexplain.explain(net, X, attribution=strategy(name), groups=groups, target="all", random_state=0)
+        assert got.values.shape == (12, 3, 3)
+        assert got.names == ("pair", "x1", "x3")
+
+    def test_global_importances(self, classes, name):
+        net, X, _ = classes
+        got = skexplain.importances(net, X, attribution=strategy(name), random_state=0)
+        assert got.values.shape == got.signed.shape == got.error.shape == (4,)
+        assert (got.values >= 0).all()
+        assert got.values.dtype == np.float64
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_contrast_is_the_difference_of_its_parts(classes, name):
+    net, X, _ = classes
+
+    def top_against_low(outputs):
+        return outputs[:, 2] - outputs[:, 0]
+
+    every = skexplain.explain(net, X, attribution=strategy(name), target="all", random_state=0)
+    got = skexplain.explain(net, X, attribution=strategy(name), target=top_against_low, random_state=0)
+    assert got.values.shape == (12, 4)
+    assert set(got.target) == {"top_against_low"}
+    np.testing.assert_allclose(got.values, every.values[..., 2] - every.values[..., 0], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(got.predictions, every.predictions[:, 2] - every.predictions[:, 0])
+    if ATTRIBUTIONS[name].complete:
+        rebuilt = got.base_values + got.values.sum(axis=1)
+        np.testing.assert_allclose(rebuilt, got.predictions, atol=2e-3 * np.std(got.predictions))
+    assert skexplain.importances(net, X, attribution=strategy(name), target=top_against_low).target == "top_against_low"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [lambda o: o[:, 0] ** 2, lambda o: o[:, 0] + 1, lambda o: o.sum(), lambda o: o],
+    ids=["square", "constant", "number", "identity"],
+)
+def test_functions_that_are_not_linear_are_refused(classes, target):
+    net, X, _ = classes
+    with pytest.raises(ValueError, match=r"linearly and without a constant"):
+        skexplain.explain(net, X, target=target)
+
+
+def test_contrast_of_sizes_is_refused(classes):
+    net, X, _ = classes
+    with pytest.raises(ValueError, match="without a sign"):
+        skexplain.explain(net, X, attribution="saliency", target=lambda o: o[:, 0])
+
+
+def test_unknown_label(classes):
+    net, X, _ = classes
+    with pytest.raises(ValueError, match=r"target='huge' does not exist; classes are \['low', 'mid', 'top'\]"):
+        skexplain.explain(net, X, target="huge")
+
+
+@pytest.mark.parametrize("name", sorted(n for n, a in ATTRIBUTIONS.items() if a.needs_y))
+def test_without_y(classes, name):
+    net, X, _ = classes
+    with pytest.raises(ValueError, match="pass y"):
+        skexplain.importances(net, X, attribution=name)
