@@ -43,12 +43,19 @@ class Stack:
         self.shape = W.shape[1:]
         self._pending, self._bent = np.ones(W.shape[1]), False
 
-    def bend(self) -> None:
-        """An activation, number by number."""
+    def bend(self, falls: bool = False) -> None:
+        """An activation, number by number; of one that falls the sign is folded in."""
         self._bent = True
+        self.scale(-1.0 if falls else 1.0)
 
     def weights(self) -> list[NDArray]:
         """``(n_in, n_out)`` of each layer; their product maps columns to outputs."""
         if not self._weights:
             return []
         return [*self._weights[:-1], self._weights[-1] * self._pending if self._bent else self._weights[-1]]
+
+
+def falls(z: NDArray, a: NDArray) -> bool:
+    """Whether numbers ``a``, made of numbers ``z`` in the same places, fall where these rise."""
+    steps = np.diff(np.asarray(a, dtype=np.float64).ravel()[np.argsort(z, axis=None, kind="stable")])
+    return bool((steps <= 0).all() and (steps < 0).any())

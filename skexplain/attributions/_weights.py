@@ -71,7 +71,8 @@ class ConnectionWeights(_Weights):
     Axioms: dummy (a column whose weights are 0), linearity in the last layer. Not complete, and not implementation
     invariant: two networks that compute the same can have different values. Cost: a product of the weights, no
     prediction. Biased by the activations it leaves out: a unit that is never active counts like one that always is,
-    and weights of units of opposite use cancel. On a linear network ``phi_j`` is ``w_j E|x_j - mean_j|``.
+    and weights of units of opposite use cancel; activations are taken to rise. On a linear network ``phi_j`` is
+    ``w_j E|x_j - mean_j|``.
 
     References
     ----------

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from .._stack import Stack
+from .._stack import Stack, falls
 from ..exceptions import UnsupportedLayerError
 from ._activation import has_graph
 from ._first_dense import line, scale_of
@@ -95,7 +95,7 @@ def _bend(stack: Stack, function: Callable[[Any], Any], name: str) -> None:
     slope, constant = np.polyfit(z.ravel(), together.ravel(), 1)
     if np.allclose(together, slope * z + constant, rtol=1e-4, atol=1e-5):
         raise _unsupported(f"{called}, which is a factor")
-    stack.bend()
+    stack.bend(falls(z, together))
 
 
 def _unsupported(layer: str) -> UnsupportedLayerError:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from .._stack import Stack
+from .._stack import Stack, falls
 from ..exceptions import UnsupportedLayerError
 
 # Operations by their names, which functions, methods and operators share: `_name`.
@@ -25,20 +25,23 @@ AFFINE = {
     "add", "radd", "iadd", "sub", "subtract", "rsub", "isub", "mul", "multiply", "rmul", "imul", "div",
     "divide", "true_divide", "truediv", "itruediv", "neg", "negative", "batch_norm",
 }
+SUMS = {"add", "radd", "iadd", "sub", "subtract", "rsub", "isub"}
 #: Leave the numbers as they are, in evaluation.
 PASSING = {
     "flatten", "reshape", "view", "squeeze", "unsqueeze", "ravel", "contiguous", "clone", "detach", "data",
     "to", "type", "type_as", "float", "double", "dropout", "dropout1d", "alpha_dropout", "feature_dropout",
     "feature_alpha_dropout", "getitem",
 }
+#: Fall where their argument rises; other activations do so in a part at most.
+RECIPROCALS = {"reciprocal", "rtruediv", "rdiv"}
 #: Act on each number alone.
 ACTIVATIONS = {
     "relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "selu", "celu", "gelu", "silu", "mish", "tanh",
     "sigmoid", "logsigmoid", "log_sigmoid", "softplus", "softsign", "tanhshrink", "softshrink", "hardshrink",
     "hardtanh", "hardswish", "hardsigmoid", "threshold", "clamp", "clamp_min", "clamp_max", "clip", "maximum",
     "minimum", "abs", "exp", "expm1", "log", "log1p", "sqrt", "square", "pow", "sin", "cos", "erf", "expit",
-    "reciprocal", "rtruediv", "where", "gt", "lt", "ge", "le", "logical_and", "logical_or", "logical_not",
-}
+    "where", "gt", "lt", "ge", "le", "logical_and", "logical_or", "logical_not",
+} | RECIPROCALS
 #: Take only the shape from their argument.
 CONSTANTS = {"zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty"}
 #: Show numbers to Python, where no one sees what is made of them.
@@ -174,7 +177,7 @@ def _step(stack: Stack, before: _Result, after: _Result) -> None:
     elif name in PASSING and _passes(before, after):
         stack.shape = tuple(after.value.shape[1:])
     elif name in ACTIVATIONS and after.value.shape == h.shape:
-        stack.bend()
+        stack.bend(name in RECIPROCALS and falls(h.cpu().numpy(), after.value.cpu().numpy()))
     else:
         rows = f" on rows of shape {tuple(h.shape[1:])}" if name in PRODUCTS | AFFINE | PASSING | ACTIVATIONS else ""
         raise _unsupported(name + rows)
@@ -182,16 +185,18 @@ def _step(stack: Stack, before: _Result, after: _Result) -> None:
 
 def _is_activation(before: _Result, after: _Result) -> bool:
     """Whether several branches are, together, one function of each number, such as ``h * sigmoid(h)``."""
-    names, left = set(), [after]
+    bends, left = False, [after]
     while left:
         result = left.pop()
-        if result is not before:
-            if result.value.shape != before.value.shape or result.name == "batch_norm":
-                return False
-            names.add(result.name)
-            left += result.parents
-    # without a bend it would be a factor, which must not be lost
-    return names <= AFFINE | ACTIVATIONS | {"to", "clone"} and bool(names & ACTIVATIONS)
+        if result is before:
+            continue
+        known = result.name in (AFFINE | ACTIVATIONS | {"to", "clone"}) - {"batch_norm"}
+        if not known or result.value.shape != before.value.shape:
+            return False
+        # sums of multiples would be a factor, which must not be lost
+        bends |= result.name in ACTIVATIONS or (len(result.parents) > 1 and result.name not in SUMS)
+        left += result.parents
+    return bends
 
 
 def _passes(before: _Result, after: _Result) -> bool:
@@ -205,8 +210,8 @@ def _passes(before: _Result, after: _Result) -> bool:
 
 def _keeps_order(after: _Result) -> bool:
     """Whether an index that takes all numbers also takes them in their order; seen on numbers that all differ."""
-    shape = after.parents[0].value.shape
-    ramp = torch.arange(float(shape.numel())).reshape(shape)
+    h = after.parents[0].value
+    ramp = torch.arange(float(h.numel()), device=h.device).reshape(h.shape)
     return bool(torch.equal(after.replay(ramp).reshape(-1), ramp.reshape(-1)))
 
 

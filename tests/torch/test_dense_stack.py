@@ -17,14 +17,14 @@ from tests.torch.nets import D, crooked, stack, straight
 
 X = np.random.default_rng(0).normal(size=(8, D))
 STRAIGHT, CROOKED = straight(), crooked()
-# nothing of theirs goes on besides the layers
+# the first three are dense stacks, though not straight ones: the input may go through an activation
 NOT_DENSE = {
-    "product of weights": None,  # one dense layer, and found to be one
+    "product of weights": None,
     "activation first": None,
+    "square first": None,
     "residual": "add of several branches",
     "two heads": "mul of several branches",
     "layernorm first": "layer_norm",
-    "square first": "mul of several branches",
     "gate": "mul of several branches",
     "code for missing": "where of several branches",
     "convolution": "conv1d",
@@ -57,6 +57,7 @@ SPELLINGS = {
     "einsum": lambda m, x: m.b(torch.einsum("oi,ni->no", m.a.weight, x).exp()),
     "in place": lambda m, x: m.b(m.a(x).add_(1).relu_().add_(2)),
     "by hand": lambda m, x: m.b((h := m.a(x)) * torch.sigmoid(h)),
+    "square by hand": lambda m, x: m.b((h := m.a(x)) * h),
     "where": lambda m, x: m.b(torch.where((h := m.a(x)) > 0, h, torch.zeros_like(h))),
     "dropout": lambda m, x: m.b(F.dropout(F.gelu(m.a(x.reshape(len(x), -1))), 0.5, m.training)),
     "there and back": lambda m, x: m.b(F.silu(m.a(x[:, None, :].flatten(1))).unsqueeze(2)[:, :, 0]),
@@ -70,6 +71,12 @@ def test_spellings(spelling):
     first, second = weights(module)
     np.testing.assert_allclose(first, module.a.weight.detach().double().numpy().T, rtol=1e-12)
     np.testing.assert_allclose(second, module.b.weight.detach().double().numpy().T, rtol=1e-12)
+
+
+def test_two_falling_factors_are_a_rising_one():
+    by_hand = Written(lambda m, x: m.b(1 / (1 + torch.exp(-m.a(x)))))
+    of_torch = Written(lambda m, x: m.b(torch.sigmoid(m.a(x))))
+    np.testing.assert_allclose(np.linalg.multi_dot(weights(by_hand)), np.linalg.multi_dot(weights(of_torch)))
 
 
 @pytest.mark.parametrize("name", STRAIGHT)
