@@ -7,7 +7,7 @@ from numbers import Number
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
 #: Most values of a column of numbers that is resampled instead of being predicted as a number.
@@ -23,6 +23,8 @@ ALPHAS = np.logspace(-3, 4, 8)
 Shuffle = Callable[[np.random.Generator], NDArray]
 #: From an order of the rows, and the generator, to other values of some columns.
 _Draw = Callable[[NDArray, np.random.Generator], NDArray]
+#: Rows to fit on and rows to predict.
+_Folds = Sequence[tuple[NDArray, NDArray]]
 
 
 def conditional_shuffles(X: NDArray, groups: Sequence[NDArray], rng: np.random.Generator) -> list[Shuffle]:
@@ -44,10 +46,38 @@ def conditional_shuffles(X: NDArray, groups: Sequence[NDArray], rng: np.random.G
         )
     flat = X.reshape(len(X), -1)
     columns = [_Column(flat[:, j], j) for j in range(flat.shape[1])]
-    width = [c.predictors.shape[1] for c in columns]
-    predictors, owner = np.concatenate([c.predictors for c in columns], axis=1), np.repeat(np.arange(len(width)), width)
+    Z = np.concatenate([c.predictors for c in columns], axis=1)
+    owner = np.repeat(np.arange(len(columns)), [c.predictors.shape[1] for c in columns])
+    own = [np.flatnonzero(np.isin(owner, g)) for g in groups]
     folds = list(KFold(5, shuffle=True, random_state=int(rng.integers(2**31))).split(flat))
-    return [_shuffle(flat, columns, g, predictors[:, ~np.isin(owner, g)], folds) for g in groups]
+    residuals = ridge_residuals(Z, own, folds)
+    return [
+        _shuffle(flat[:, g], [columns[int(j)] for j in g], np.delete(Z, S, axis=1), residuals[:, S], folds)
+        for g, S in zip(groups, own, strict=True)
+    ]
+
+
+def ridge_residuals(Z: NDArray, groups: Sequence[NDArray], folds: _Folds) -> NDArray:
+    """What is left of each column of Z when a ridge regression on the columns outside its group has predicted it.
+
+    Each row is predicted by a regression on the other folds, with the penalty that does best at this. With
+    ``Theta = (Z'Z + alpha I)^-1``, inverted once, the residuals of a group S are ``Z Theta_S Theta_SS^-1``: by the
+    inverse of a block matrix, the coefficients of the others are ``-Theta_RS Theta_SS^-1``.
+    """
+    best, least = np.zeros(Z.shape), np.full(Z.shape[1], np.inf)
+    for alpha in ALPHAS:
+        residuals = np.zeros(Z.shape)
+        for train, test in folds:
+            centre = Z[train].mean(axis=0)
+            C = Z[train] - centre
+            theta = np.linalg.inv(C.T @ C + alpha * np.eye(Z.shape[1]))
+            product = (Z[test] - centre) @ theta
+            for S in groups:
+                residuals[np.ix_(test, S)] = np.linalg.solve(theta[np.ix_(S, S)], product[:, S].T).T
+        error = (residuals**2).sum(axis=0)
+        better = error < least
+        best[:, better], least[better] = residuals[:, better], error[better]
+    return best
 
 
 class _Column:
@@ -60,7 +90,9 @@ class _Column:
     numbers : ndarray of shape (n,)
         The values of a column that is not discrete.
     predictors : ndarray of shape (n, n_predictors)
-        Standardised; of a discrete column all levels but one.
+        Standardised; of a discrete column all levels but one. Zeros where there is no spread.
+    spread : ndarray of shape (n_predictors,)
+        What they were divided by.
     """
 
     def __init__(self, values: NDArray, j: int) -> None:
@@ -85,34 +117,38 @@ class _Column:
                 )
         # one column for each level but the first
         raw = self.numbers[:, None] if self.codes is None else np.eye(self.codes.max() + 1)[self.codes][:, 1:]
-        spread = raw.std(axis=0)
-        varies = spread > 1e-12 * np.abs(raw).max(axis=0, initial=0.0)
-        self.predictors = (raw - raw.mean(axis=0))[:, varies] / spread[varies]
+        centred, spread = raw - raw.mean(axis=0), raw.std(axis=0)
+        self.spread = np.where(spread > 1e-12 * np.abs(raw).max(axis=0, initial=0.0), spread, np.inf)
+        self.predictors = centred / self.spread
 
 
-_Folds = Sequence[tuple[NDArray, NDArray]]
-
-
-def _shuffle(flat: NDArray, columns: Sequence[_Column], group: NDArray, others: NDArray, folds: _Folds) -> Shuffle:
-    """The shuffle of one group, given the standardised others."""
-    if others.shape[1] == 0:
-        return lambda rng: flat[np.ix_(rng.permutation(len(flat)), group)]
-    discrete = np.array([columns[j].codes is not None for j in group])
+def _shuffle(
+    values: NDArray, columns: Sequence[_Column], others: NDArray, residuals: NDArray, folds: _Folds
+) -> Shuffle:
+    """The shuffle of one group of columns, given the standardised others, and what these leave of the group's."""
+    n = len(values)
+    if not others.any():
+        return lambda rng: values[rng.permutation(n)]
+    number = np.array([c.codes is None for c in columns])
     parts: list[tuple[NDArray, _Draw]] = []
-    if not discrete.all():
-        at = np.flatnonzero(~discrete)
-        parts.append((at, _residuals(np.stack([columns[j].numbers for j in group[at]], axis=1), others, folds)))
-    if discrete.any():
-        at = np.flatnonzero(discrete)
-        codes = np.stack([columns[j].codes for j in group[at]], axis=1)  # type: ignore[arg-type]
+    if number.any():
+        owner = np.repeat(np.arange(len(columns)), [c.predictors.shape[1] for c in columns])
+        at = np.flatnonzero(number)
+        spread = np.concatenate([columns[int(k)].spread for k in at])
+        numbers = np.stack([columns[int(k)].numbers for k in at], axis=1)
+        # numbers that are constant to rounding stay as they are
+        parts.append((at, _moved(numbers, residuals[:, np.isin(owner, at)] * np.where(np.isfinite(spread), spread, 0))))
+    if not number.all():
+        at = np.flatnonzero(~number)
+        codes = np.stack([c.codes for c in columns if c.codes is not None], axis=1)
         # levels that exclude each other, such as those of a one-hot group, must be drawn together
         together = len(np.unique(codes, axis=0)) <= PATTERNS
         for k in [np.arange(len(at))] if together else np.arange(len(at))[:, None]:
-            parts.append((at[k], _quantiles(flat[:, group[at[k]]], codes[:, k], others, folds)))
+            parts.append((at[k], _quantiles(values[:, at[k]], codes[:, k], others, folds)))
 
     def shuffle(rng: np.random.Generator) -> NDArray:
-        order = rng.permutation(len(flat))
-        new = np.empty((len(flat), len(group)), dtype=np.float64 if flat.dtype.kind in "biuf" else object)
+        order = rng.permutation(n)
+        new = np.empty(values.shape, dtype=np.float64 if values.dtype.kind in "biuf" else object)
         for at, draw in parts:
             new[:, at] = draw(order, rng)
         return new
@@ -120,13 +156,9 @@ def _shuffle(flat: NDArray, columns: Sequence[_Column], group: NDArray, others: 
     return shuffle
 
 
-def _residuals(numbers: NDArray, others: NDArray, folds: _Folds) -> _Draw:
-    """Numbers are predicted, and their residuals shuffled."""
-    predicted = np.empty(numbers.shape)
-    for train, test in folds:
-        ridge = RidgeCV(ALPHAS, alpha_per_target=True).fit(others[train], numbers[train])
-        predicted[test] = ridge.predict(others[test]).reshape(len(test), -1)
-    residuals = numbers - predicted
+def _moved(numbers: NDArray, residuals: NDArray) -> _Draw:
+    """Numbers keep what was predicted of them, and their residuals are shuffled."""
+    predicted = numbers - residuals
     # whole numbers, such as ages and codes, stay what they can be
     whole = (numbers == np.round(numbers)).all(axis=0)
     low, high = numbers.min(axis=0), numbers.max(axis=0)

@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestRegressor
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
@@ -12,7 +14,7 @@ import skexplain
 from skexplain._dense_network import DenseNetwork
 from skexplain._head import Head
 from skexplain.attributions import Permutation
-from skexplain.attributions._conditional import conditional_shuffles
+from skexplain.attributions._conditional import ALPHAS, conditional_shuffles, ridge_residuals
 
 RNG = np.random.default_rng(0)
 N = 600
@@ -26,6 +28,25 @@ def importances(X, y, w, conditional=True, groups=None, n_repeats=10):
     groups = [np.array([j]) for j in range(X.shape[1])] if groups is None else groups
     strategy = Permutation(n_repeats=n_repeats, conditional=conditional)
     return strategy.importances(linear(w), X, y, groups, np.random.default_rng(0))
+
+
+def test_residuals_are_those_of_ridge_regressions():
+    Z = RNG.normal(size=(100, 6)) @ RNG.normal(size=(6, 6))
+    groups, folds = [np.array([0]), np.array([1, 4]), np.array([2]), np.array([3, 5])], list(KFold(5).split(Z))
+    got = ridge_residuals(Z, groups, folds)
+    for g in groups:
+        others = np.delete(Z, g, axis=1)
+        by_penalty = []
+        for alpha in ALPHAS:
+            left = np.empty((100, len(g)))
+            for train, test in folds:
+                left[test] = Z[np.ix_(test, g)] - Ridge(alpha).fit(others[train], Z[np.ix_(train, g)]).predict(
+                    others[test]
+                ).reshape(len(test), -1)
+            by_penalty.append(left)
+        best = np.argmin([(left**2).sum(axis=0) for left in by_penalty], axis=0)
+        want = np.stack([by_penalty[best[k]][:, k] for k in range(len(g))], axis=1)
+        np.testing.assert_allclose(got[:, g], want, atol=1e-9)
 
 
 def test_a_redundant_column_tells_nothing():
