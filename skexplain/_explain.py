@@ -57,8 +57,8 @@ def explain(
         ``lambda outputs: outputs[:, 1] - outputs[:, 0]``.
     output : {"margin", "logit", "probability"}, default="margin"
         Scale of a classifier's outputs. Margin: the class's logit minus the mean of the others'.
-    groups : dict of str to list of columns, default=None
-        Columns that are attributed together; columns not named stay alone.
+    groups : dict of str to list of columns, or "correlated", default=None
+        Columns that are attributed together; columns not named stay alone. "correlated": those of `correlated_groups`.
     feature_names : sequence of str, default=None
         Names of the columns, if X has none.
     random_state : int, RandomState or None, default=None
@@ -227,7 +227,7 @@ def _averaged(s: Subject, target: Any, output: Output) -> Importances:
     """Mean |attribution| over rows, in blocks of rows, so that memory does not grow with their number."""
     target = _checked_target(target, s)
     n, d = len(s.rows), len(s.names)
-    size, square, signed, sampling, gaps = np.zeros(d), np.zeros(d), np.zeros(d), np.zeros(d), []
+    size, square, signed, sampling, shared, gaps = *np.zeros((5, d)), []
     classes = None if _is_all(target, s.network) or callable(target) else s.network.classes
     per_class = np.zeros((0 if classes is None else len(classes), d))
     members = np.zeros(len(per_class))
@@ -240,13 +240,18 @@ def _averaged(s: Subject, target: Any, output: Output) -> Importances:
         size += absolute.sum(axis=0)
         square += (absolute**2).sum(axis=0)
         signed += np.mean([p.values for p in parts], axis=0).sum(axis=0)
-        sampling += sum((p.error**2).sum(axis=0) for p in parts if p.error is not None) / len(parts)
+        errors = [_given(p.error) for p in parts if p.error is not None]
+        sampling += sum((e**2).sum(axis=0) for e in errors) / len(parts)
+        shared += sum(e.sum(axis=0) for e in errors) / len(parts)
         gaps += [p.gap for p in parts if p.gap is not None]
         for k in range(len(per_class)):
             per_class[k] += absolute[asked.targets[0] == k].sum(axis=0)
             members[k] += np.count_nonzero(asked.targets[0] == k)
-    # rows differ by their sampling error too; that of a single row is all there is
-    variance = np.maximum(np.maximum(square / n - (size / n) ** 2, 0) / max(n - 1, 1), sampling / n**2)
+    variance = np.maximum(square / n - (size / n) ** 2, 0) / max(n - 1, 1)
+    if getattr(s.strategy, "shared_error", False):
+        variance = variance + (shared / n) ** 2
+    else:  # rows differ by their sampling error too; that of a single row is all there is
+        variance = np.maximum(variance, sampling / n**2)
     labels = [] if classes is None else [(label, k) for k, label in enumerate(classes) if members[k]]
     return Importances(
         names=s.names,

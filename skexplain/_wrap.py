@@ -181,8 +181,17 @@ class EstimatorNetwork(Network):
         import pandas as pd
 
         columns, dtypes = self.frame
-        frame = {j: pd.Series(X[:, j]).astype(dtype) for j, dtype in enumerate(dtypes)}
+        frame = {j: _as_type(pd.Series(X[:, j]), dtype) for j, dtype in enumerate(dtypes)}
         return pd.DataFrame(frame).set_axis(columns, axis=1)
+
+
+def _as_type(column: Any, dtype: Any) -> Any:
+    """A column in its type; a column of whole numbers that now has fractions, such as a mean's, as floats."""
+    if dtype.kind in "biu":
+        numbers = column.astype(float)
+        if (numbers != numbers.round()).any():
+            return numbers
+    return column.astype(dtype)
 
 
 def _replaced(X: NDArray, reference: NDArray, groups: Sequence[NDArray], coalitions: NDArray) -> list[NDArray]:

@@ -154,3 +154,11 @@ def test_error_is_between_rows(net, blobs):
     imp = skexplain.importances(net, blobs[0], attribution="saliency", random_state=0)
     exp = skexplain.explain(net, blobs[0], attribution="saliency", random_state=0)
     np.testing.assert_allclose(imp.error, exp.values.std(axis=0, ddof=1) / np.sqrt(150), rtol=1e-6)
+
+
+def test_errors_that_rows_share_do_not_average_out(net, blobs):
+    """All rows are compared with the same background rows, so their mean depends on these as much as one row does."""
+    exp = skexplain.explain(net, blobs[0], attribution="ablation", random_state=0)
+    got = skexplain.importances(net, blobs[0], attribution="ablation", random_state=0)
+    between_rows = np.abs(exp.values).std(axis=0) / np.sqrt(len(exp) - 1)
+    np.testing.assert_allclose(got.error, np.hypot(between_rows, exp.error.mean(axis=0)))

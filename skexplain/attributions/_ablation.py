@@ -62,6 +62,8 @@ class Ablation(ReplacementAttribution):
     Ablation(baseline='mean')
     """
 
+    shared_error = True
+
     def __init__(self, *, baseline: str | ArrayLike = "background") -> None:
         self.baseline = baseline
 
@@ -111,7 +113,6 @@ def mean_falls(
     players, m = len(windows) if shares is None else shares.shape[1], len(baselines)
     values = np.empty((*targets.shape, players))
     error = np.empty(values.shape)
-    _check_whole(network, baselines)
     if X.dtype.kind in "biuf":
         X = X.astype(np.float64)  # whole numbers would round what replaces them
     pairs = min(rows_at_once(X), OUTPUTS // (len(targets) * len(windows)))
@@ -132,18 +133,3 @@ def mean_falls(
         if m > 1:
             error[:, rows] = of_rows.std(axis=2, ddof=1) / np.sqrt(m)
     return Attributed(values, error if m > 1 else None)
-
-
-def _check_whole(network: Network, baselines: NDArray) -> None:
-    """A DataFrame's columns of whole numbers keep their type, which would cut a baseline's fractions off."""
-    if getattr(network, "frame", None) is None:
-        return
-    columns, dtypes = network.frame  # type: ignore[attr-defined]
-    whole = np.array([dtype.kind in "biu" for dtype in dtypes], dtype=bool)
-    rows = baselines[:, np.flatnonzero(whole)].astype(np.float64)
-    cut = np.flatnonzero(whole)[(rows != np.round(rows)).any(axis=0)]
-    if len(cut):
-        raise ValueError(
-            f"The baseline has fractions in {columns[cut[0]]!r}, a column of whole numbers, which the model cannot be "
-            "given. Use baseline='background', or pass the DataFrame with this column as float."
-        )

@@ -48,6 +48,8 @@ class Attribution(BaseEstimator):
         Whether a row's values sum to f(x) minus the mean of f over `reference`.
     relative : bool
         Whether values are shares, without the unit of the output.
+    shared_error : bool
+        Whether rows share what was drawn, so that the error of their mean is not smaller than theirs.
     needs_y : bool
         Whether the true targets are needed.
     needs_gradient : bool
@@ -63,6 +65,7 @@ class Attribution(BaseEstimator):
     stochastic = False
     complete = False
     relative = False
+    shared_error = False
     needs_y = False
     needs_gradient = True
     needs_training = False

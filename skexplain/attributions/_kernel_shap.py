@@ -16,6 +16,8 @@ from ._progress import progress
 
 #: Fewest pairs of coalitions beyond two for each coefficient.
 MIN_PAIRS = 16
+#: More pairs before the next look; each costs a regression.
+GROWTH = 0.5
 
 
 class KernelSHAP(ReplacementAttribution):
@@ -81,6 +83,7 @@ class KernelSHAP(ReplacementAttribution):
 
     complete = True
     stochastic = True
+    shared_error = True
 
     def __init__(self, *, tol: float = 0.01, max_evals: int | None = None) -> None:
         self.tol = tol
@@ -122,7 +125,7 @@ class KernelSHAP(ReplacementAttribution):
         values, error = np.empty((2, len(game.targets), len(every), game.n_groups))
         active, known = np.arange(len(every)), 0
         try:
-            for start, stop in looks(fewest, pairs):
+            for start, stop in looks(fewest, pairs, GROWTH):
                 for k in chunks(stop - start, NUMBERS // (len(active) * game.n_groups)):
                     k = slice(start + k.start, start + k.stop)
                     y[k, :, active] = design.differences(game, every[active], k).transpose(2, 0, 1)
@@ -187,15 +190,16 @@ class _Design:
         if n < 2 * D.shape[1]:
             D = D[:, : d - 1]
         r = root * (y - self.even[:n, None, None] * delta).reshape(n, -1)
-        U, singular, Vt = np.linalg.svd(D, full_matrices=False)
-        kept = singular > 1e-9 * singular[0]
-        U = U[:, kept]
-        inverse = (Vt[kept].T / singular[kept]) @ U.T
+        # by the normal equations: columns are of like size and far from dependent, or 0
+        eigenvalue, V = np.linalg.eigh(D.T @ D)
+        kept = eigenvalue > 1e-10 * eigenvalue[-1]
+        half = V[:, kept] / np.sqrt(eigenvalue[kept])
+        U = D @ half
         residual = r - U @ (U.T @ r)
         leverage = np.minimum((U**2).sum(axis=1), 1 - 1e-6)[:, None]
-        map_ = self.basis @ inverse[: d - 1]
-        values = delta[..., None] / d + (map_ @ r).T.reshape(*delta.shape, d)
-        variance = map_**2 @ (residual / (1 - leverage)) ** 2
+        to_values = self.basis @ half[: d - 1] @ U.T
+        values = delta[..., None] / d + (to_values @ r).T.reshape(*delta.shape, d)
+        variance = to_values**2 @ (residual / (1 - leverage)) ** 2
         return values, np.sqrt(variance).T.reshape(*delta.shape, d)
 
 

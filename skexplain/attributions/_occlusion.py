@@ -65,6 +65,8 @@ class Occlusion(ReplacementAttribution):
     Occlusion(stride=4, window=(8, 8))
     """
 
+    shared_error = True
+
     def __init__(
         self,
         *,

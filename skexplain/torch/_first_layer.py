@@ -148,6 +148,13 @@ def first_layer(module: Callable[[Tensor], Any], X: Tensor) -> FirstLayer | None
     X : Tensor of shape (n, *features)
         A few rows.
     """
+    try:
+        return _first_layer(module, X)
+    except (IndexError, RuntimeError, ValueError):  # it cannot read rows made up, or one row alone
+        return None
+
+
+def _first_layer(module: Callable[[Tensor], Any], X: Tensor) -> FirstLayer | None:
     features = X.shape[1:]
     with torch.no_grad():
         expected, before = _preactivation(module, X)
@@ -206,10 +213,7 @@ def _input_is_used_once(module: Callable, X: Tensor, z: Tensor) -> bool:
     )
     for mode, x in runs:
         with mode:
-            try:
-                outputs.append(module(x))
-            except (IndexError, RuntimeError):
-                return False  # a look-up by the input's value
+            outputs.append(module(x))  # a look-up by the input's value fails
         if flow.looked_again:
             return False
     first = outputs[0]

@@ -142,6 +142,7 @@ def torch_network(
         activation, separable = last_activation(module, rows)
         with torch.no_grad():
             out = first_output(module(rows))
+            _check_rows_are_independent(module, rows, out)
     n_raw = 1 if out.ndim == 1 else int(out[0].numel())
     # log-probabilities are logits, up to a constant a row that no scale of ours sees
     kind = "softmax" if activation == "log_softmax" else activation
@@ -150,6 +151,20 @@ def torch_network(
     return TorchNetwork(
         module, head, classes=labels, dtype=dtype, device=device, unwrap=unwrap, separable=separable, rows=rows
     )
+
+
+def _check_rows_are_independent(module: nn.Module, rows: Tensor, out: Tensor) -> None:
+    """Refuse modules whose output for a row is not a function of the row."""
+    half = len(rows) // 2
+    if half < 2 or len(out) != len(rows):
+        return
+    again = first_output(module(rows[:half]))
+    size = out.abs().amax() + torch.finfo(out.dtype).tiny
+    if again.shape != out[:half].shape or not (again - out[:half]).abs().amax() <= 1e-3 * size:
+        raise UnsupportedModelError(
+            "In evaluation mode the module's output for a row depends on the other rows, or on chance, as in batch "
+            "normalisation without running statistics. What a column does to a row cannot be said then."
+        )
 
 
 class TorchNetwork(Network):

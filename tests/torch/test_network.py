@@ -12,6 +12,7 @@ import skexplain
 from skexplain._dense_network import DenseNetwork
 from skexplain._network import Network
 from skexplain.attributions._completeness import gauss_legendre
+from skexplain.exceptions import UnsupportedModelError
 from skexplain.torch._network import TorchNetwork, torch_network
 from tests.torch.nets import CodeNet, D, crooked, straight
 
@@ -369,3 +370,17 @@ def test_verbs_are_overridden():
     """The comparisons above would be empty if the fast paths were gone."""
     assert TorchNetwork.mean_gradient is not Network.mean_gradient
     assert TorchNetwork.predict_replaced is not Network.predict_replaced
+
+
+class Noisy(nn.Module):
+    def forward(self, x):
+        return x + torch.randn_like(x)
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.BatchNorm1d(D, track_running_stats=False), Noisy()], ids=["statistics of the batch", "noise"]
+)
+def test_rows_that_depend_on_others_are_refused(layer):
+    rows = np.random.default_rng(0).normal(size=(20, D)).astype(np.float32)
+    with pytest.raises(UnsupportedModelError, match="depends on the other rows, or on chance"):
+        torch_network(nn.Sequential(layer, nn.Linear(D, 2)), rows)
