@@ -1,11 +1,15 @@
 """Laws that hold for every registered strategy, on networks small enough to know the answer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.base import clone
 
 from skexplain._dense_network import DenseNetwork
+from skexplain._explain import _asked, _attributed
 from skexplain._head import Head
+from skexplain._subject import Subject
 from skexplain.attributions import ATTRIBUTIONS, Attributed, get_attribution
 
 RNG = np.random.default_rng(0)
@@ -14,6 +18,7 @@ X, B = RNG.normal(size=(60, D)), RNG.normal(size=(40, D))
 X[:, 4] = B[:, 4] = 1.7  # constant
 X[:, 3], B[:, 3] = X[:, 1], B[:, 1]  # a copy
 TARGET = np.zeros(len(X), int)
+OUTPUTS = Head("linear", 3)
 ALONE = [np.array([j]) for j in range(D)]
 
 
@@ -41,14 +46,15 @@ def values(name, net, X=X, B=B, seed=0, groups=ALONE):
     return np.abs(local(name, net, X, B, seed)).mean(axis=0)
 
 
-def local(name, net, X=X, B=B, seed=0):
-    result = get_attribution(name).attribute(net, X, B, np.zeros(len(X), int), np.random.default_rng(seed))
+def local(name, net, X=X, B=B, seed=0, target=0):
+    result = get_attribution(name).attribute(net, X, B, np.full(len(X), target), np.random.default_rng(seed))
     return result.values if isinstance(result, Attributed) else result
 
 
 # what trains an estimator anew has no bare network to be tested on; see test_loco.py
 every = pytest.mark.parametrize("name", sorted(n for n, a in ATTRIBUTIONS.items() if not a.needs_estimator))
 every_local = pytest.mark.parametrize("name", sorted(n for n, a in ATTRIBUTIONS.items() if a.local))
+every_signed = pytest.mark.parametrize("name", sorted(n for n, a in ATTRIBUTIONS.items() if a.local and a.signed))
 every_complete = pytest.mark.parametrize("name", sorted(n for n, a in ATTRIBUTIONS.items() if a.complete))
 
 
@@ -100,6 +106,46 @@ def test_scaling_the_output_scales_the_values(name, factor):
     np.testing.assert_allclose(
         values(name, smooth(scale=factor)), factor**power * values(name, smooth()), rtol=1e-6, atol=1e-12
     )
+
+
+@every
+def test_units_of_the_columns_do_not_matter(name):
+    """Metres or millimetres: columns times s, first weights divided by s."""
+    s = np.array([1000.0, 0.01, 1.0, 7.0, 0.5])
+    net = smooth()
+    other = DenseNetwork([net.weights[0] / s[:, None], *net.weights[1:]], net.biases, "tanh", net.head)
+    first, again = values(name, net), values(name, other, X * s, B * s)
+    # what is drawn for a row depends on its numbers
+    tolerance = 0.05 * first.max() if get_attribution(name).stochastic else 1e-9
+    np.testing.assert_allclose(again, first, rtol=1e-6, atol=tolerance)
+
+
+@every_signed
+def test_attributions_of_a_sum_of_outputs_are_sums(name):
+    net = smooth()
+    V = np.random.default_rng(3).normal(size=(8, 2))
+    both = DenseNetwork([net.weights[0], np.c_[V, V.sum(axis=1)]], [net.biases[0], np.zeros(3)], "tanh", OUTPUTS)
+    f, g, sum_of_both = (local(name, both, target=k) for k in range(3))
+    # the control variates of a sampled strategy depend on the output
+    tolerance = 0.05 * np.abs(sum_of_both).max() if get_attribution(name).stochastic else 1e-9
+    np.testing.assert_allclose(f + g, sum_of_both, rtol=1e-6, atol=tolerance)
+
+
+@every_local
+def test_groups_are_sums_or_replaced_jointly(name):
+    strategy, net = get_attribution(name), smooth()
+    groups = [np.array([0, 1]), np.array([2]), np.array([3, 4])]
+    s = Subject(net, X, B, ("a", "b", "c"), groups, strategy, 0)
+    (got,) = _attributed(s, X, _asked(0, net.predict(X), net))
+    if hasattr(strategy, "attribute_groups"):
+        np.testing.assert_allclose(got.values[:, 1], 0, atol=1e-12)
+        (all_of_it,) = _attributed(replace(s, groups=[np.arange(D)]), X, _asked(0, net.predict(X), net))
+        expected = net.predict(X)[:, 0] - net.predict(strategy.reference(B)).mean()
+        if name != "occlusion":  # its windows are of columns, whatever the groups are
+            np.testing.assert_allclose(all_of_it.values[:, 0], expected, atol=1e-9)
+    else:
+        v = local(name, net)
+        np.testing.assert_allclose(got.values, np.c_[v[:, 0] + v[:, 1], v[:, 2], v[:, 3] + v[:, 4]], atol=1e-12)
 
 
 @every
