@@ -178,15 +178,15 @@ def unsettled(values: NDArray, error: NDArray, tol: float, rounding: float) -> N
     return error.max(axis=-1) > np.maximum(tol * spread, rounding)
 
 
-def looks(first: int, last: int) -> Iterator[tuple[int, int]]:
+def looks(first: int, last: int, growth: float = 0.25) -> Iterator[tuple[int, int]]:
     """Consecutive ranges ``(start, stop)`` after which to look whether the values are settled.
 
-    A quarter more each time: looking more often would stop at errors that happen to be estimated low.
+    Each time by ``growth`` more: looking all the time would stop at errors that happen to be estimated low.
     """
     start, stop = 0, min(first, last)
     while start < last:
         yield start, stop
-        start, stop = stop, min(last, stop + max(1, stop // 4))
+        start, stop = stop, min(last, stop + max(1, int(growth * stop)))
 
 
 def default_evals(n_groups: int) -> int:
@@ -209,21 +209,32 @@ def checked_budget(tol: float, max_evals: int | None, default: int, fewest: int,
 
 
 def _summaries(background: NDArray, outputs: NDArray, groups: Sequence[NDArray]) -> NDArray:
-    """See `Game.h`; 0 for what cannot be summarised by a number."""
-    h = np.zeros((len(background), len(groups)))
+    """See `Game.h`."""
+    main = np.linalg.svd(outputs - outputs.mean(axis=0), full_matrices=False)[0][:, 0]
     flat = background.reshape(len(background), -1)
     if flat.dtype.kind not in "fiub":
-        return h
+        flat = np.stack([_numbers(column, main) for column in flat.T], axis=1)
     Z = flat - flat.mean(axis=0, dtype=np.float64)
     scale = Z.std(axis=0)
     known = np.isfinite(scale) & (scale > 1e-12 * np.abs(flat).max(axis=0))
     Z = np.where(known, Z, 0) / np.where(known, scale, 1)
-    main = np.linalg.svd(outputs - outputs.mean(axis=0), full_matrices=False)[0][:, 0]
     slopes = np.linalg.lstsq(Z, main)[0] if any(len(g) > 1 for g in groups) else np.ones(Z.shape[1])
+    h = np.zeros((len(background), len(groups)))
     for j, columns in enumerate(groups):
         total = Z[:, columns] @ slopes[columns]
         h[:, j] = total / (total.std() or 1)
     return h
+
+
+def _numbers(column: NDArray, main: NDArray) -> NDArray:
+    """A column as numbers: what is missing as the mean, and words as the mean of ``main`` over rows with that word."""
+    try:
+        numbers = column.astype(np.float64)
+    except (TypeError, ValueError):
+        level = np.unique([repr(value) for value in column.tolist()], return_inverse=True)[1]
+        return (np.bincount(level, main) / np.bincount(level))[level]
+    given = np.isfinite(numbers)
+    return np.where(given, numbers, numbers[given].mean() if given.any() else 0)
 
 
 class Moments:

@@ -61,17 +61,16 @@ class ShapleySampling(ReplacementAttribution):
     often. The game is that of `ExactShapley`, whose values are returned where asking all coalitions with all
     background rows costs no more than ``max_evals``; nothing is sampled then.
 
-    A sample c sums to C = f(x) - f(b), whose mean over the background is known; so is the mean of b. Both serve as
-    control variates. (A background that is balanced only after a multiple of its rows would leave the error of
-    whole passes to chance for as long as one pass takes; with control variates a linear network is exact after
-    the first samples, and later passes are balanced too.) The sums are exact: what the values lack after that, they
-    get in proportion to their squared errors.
+    A sample c sums to C = f(x) - f(b), whose mean over the background is known, and so is that of b. Both serve as
+    control variates, so that a linear network is exact after the first samples, and a background need not be used
+    up before it is balanced. The sums are exact: what the values lack after that, they get in proportion to their
+    squared errors. Once background rows come a second time, the standard error knows what they all having been
+    used is worth; shortly before it is rather too large.
 
     Axioms: completeness with respect to the mean output over the background, exactly; dummy, exactly; symmetry and
     linearity up to the standard error. Cost: 2 predictions a column and sample, at least 16 samples and at most
-    ``max_evals`` predictions a row. Random numbers come from a row's values, so rows are independent. Because
-    background rows are used evenly, which the standard error ignores, it is rather too large than too small. It is
-    biased by the choice of the game, as `ExactShapley` is.
+    ``max_evals`` predictions a row. Random numbers come from a row's values, so that errors of different rows are
+    independent. It is biased by the choice of the game, as `ExactShapley` is.
 
     References
     ----------

@@ -3,6 +3,7 @@ import pytest
 
 from skexplain._dense_network import DenseNetwork
 from skexplain._head import Head
+from skexplain._network import Network
 from skexplain.attributions import ExactShapley, KernelSHAP
 from skexplain.attributions._kernel_shap import _coalitions, _sizes
 
@@ -22,6 +23,26 @@ def test_converges_to_the_exact_values():
     values, error, _ = fitted(15_000)
     assert error.max() < 0.01 * np.ptp(EXACT)
     np.testing.assert_allclose(values, EXACT, atol=4 * error.max())
+
+
+class Product(Network):
+    """The product of five columns, and another: coalitions of different sizes disagree about the first."""
+
+    head = Head("linear", 1)
+
+    def raw(self, X):
+        return X[:, :5].prod(axis=1, keepdims=True) + X[:, 5:6]
+
+    def gradient(self, X, target):
+        raise NotImplementedError
+
+
+def test_interactions_of_many_columns_are_weighted_as_by_shapley():
+    X, B = np.array([[1.0, 1, 1, 3, -2, 1, 1, 1]]), 0.3 + rows(60, D, seed=2) / 5
+    exact = attribute(ExactShapley(), Product(), X, B)[0]
+    values, error, _ = attribute(KernelSHAP(tol=0, max_evals=15_000), Product(), X, B)
+    assert error.max() < 0.02 * np.ptp(exact)
+    np.testing.assert_allclose(values, exact, atol=3 * error.max())
 
 
 @pytest.mark.parametrize("evals", [100, 400, 1000])
