@@ -6,6 +6,7 @@ import pytest
 import skexplain
 from skexplain._dense_network import DenseNetwork
 from skexplain._head import Head
+from skexplain._network import Network
 from skexplain.attributions import ExactShapley, ShapleySampling
 from skexplain.attributions._game import contributions, keys_of, orders, prefixes
 
@@ -193,6 +194,28 @@ def test_words_have_keys_too():
     words = np.array([["a", 1.0], ["b", 1.0], ["a", 1.0]], dtype=object)
     keys = keys_of(words, np.random.default_rng(0))
     assert keys[0] == keys[2] != keys[1]
+
+
+def test_columns_of_words_tell_as_much_as_numbers():
+    """An additive model of a word and numbers is nearly exact at once, though the rows are no numbers."""
+    levels = {"a": 2.0, "b": -1.0, "c": 0.0}
+
+    class Additive(Network):
+        head = Head("linear", 1)
+
+        def raw(self, X):
+            return np.array([[levels[row[0]] + sum(row[1:])] for row in X])
+
+        def gradient(self, X, target):
+            raise NotImplementedError
+
+    words = np.random.default_rng(4).choice(list(levels), size=200)
+    X = np.concatenate([words[:, None].astype(object), rows(200, 6)], axis=1)
+    values, error, _ = attribute(ShapleySampling(tol=0, max_evals=400), Additive(), X[:3], X)
+    own = np.array([levels[w] for w in words])
+    want = own[:3] - own.mean()
+    assert error[0, :, 0].max() < 0.1 * own.std()
+    np.testing.assert_allclose(values[0, :, 0], want, atol=4 * error.max())
 
 
 def test_no_bar_and_no_warning_without_a_terminal(capsys):
