@@ -23,8 +23,8 @@ GROWTH = 0.5
 class KernelSHAP(ReplacementAttribution):
     """Shapley values of each row by regression on random coalitions, until the error is small.
 
-    The same values as `ShapleySampling`, usually with a smaller error for the same number of predictions where
-    columns interact little, but with an error that rows share.
+    The same values as `ShapleySampling`. For the same number of predictions the error is smaller with dozens of columns
+    and larger with few; and rows share it.
 
     Parameters
     ----------
