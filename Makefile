@@ -12,7 +12,7 @@ export OMP_NUM_THREADS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 export MPLBACKEND := agg
 
-.PHONY: demo test lint types docs bench format clean
+.PHONY: demo test lint types docs support bench format clean
 
 demo: $(READY)
 	$(BIN)/skexplain compare breast_cancer --out demo
@@ -32,6 +32,9 @@ types: $(READY)
 docs: $(READY)
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
+
+support: $(READY)
+	$(BIN)/python -m tests.zoo.support
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

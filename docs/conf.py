@@ -20,7 +20,8 @@ author = "the skexplain developers"
 copyright = "the skexplain developers, BSD-3-Clause"
 version = release = __version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "sphinx_gallery.gen_gallery"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "myst_parser", "sphinx_gallery.gen_gallery"]
+myst_heading_anchors = 2
 exclude_patterns = ["_build", "_templates", "gallery_header.rst"]
 templates_path = ["_templates"]
 # `name` in docstrings is a link where there is such a page, and literal text elsewhere
