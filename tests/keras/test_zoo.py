@@ -13,6 +13,8 @@ from tests.zoo.outcome import keras_framework, zoo_outcome
 
 FRAMEWORK = keras_framework()
 
+pytestmark = pytest.mark.slow
+
 
 class TestKeras(ZooLaws):
     framework = FRAMEWORK
@@ -38,9 +40,10 @@ def test_outputs_are_those_of_torch(name):
 @pytest.mark.parametrize("strategy", sorted(ATTRIBUTIONS))
 def test_attributions_are_those_of_torch(strategy):
     different = {}
-    for name in zoo.NAMES:
+    # LRP counts biases: Keras adds one to the sum of an LSTM's two products, torch one to each
+    for name in set(zoo.NAMES) - ({"lstm"} if strategy == "lrp" else set()):
         ours, theirs = zoo_outcome(strategy, FRAMEWORK, name), zoo_outcome(strategy, "torch", name)
         # one may refuse what the other has a rule for; the table says so
         if not ours.refused and not theirs.refused and distance(ours.values, theirs.values) > 1e-4:
             different[name] = distance(ours.values, theirs.values)
-    assert not different
+    assert not different, different
