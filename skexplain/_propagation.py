@@ -266,11 +266,11 @@ def _shares_of_the_way(p: Array, q: Array, xp: ArrayNamespace) -> Array:
 
 def _largest(v: Array, xp: ArrayNamespace) -> Array:
     """Maximum over the last axis, which is kept."""
-    top = v[..., :1]
-    for j in range(1, v.shape[-1]):
-        other = v[..., j : j + 1]
-        top = xp.where(other > top, other, top)
-    return top
+    while (n := v.shape[-1]) > 1:  # in rounds of pairs
+        a, b = v[..., : n // 2], v[..., n // 2 : n // 2 * 2]
+        top = xp.where(b > a, b, a)
+        v = xp.concat_last([top, v[..., n - 1 :]]) if n % 2 else top
+    return v
 
 
 # ---------------------------------------------------------------------------------- layer-wise relevance
@@ -344,7 +344,7 @@ class Relevance:
     def _through(self, step: Step, tape: Tape, maker: dict[int, Step], r: Array, xp: ArrayNamespace) -> Sequence[Array]:
         """Relevance of each input of an operation without weights."""
         a, y = [xp.cast(v, r) for v in tape.of(step)], tape.values[step.output]
-        if step.kind == "elementwise" or (step.pointwise and len(step.inputs) == 1):
+        if step.kind == "elementwise" or step.affine is not None or (step.pointwise and len(step.inputs) == 1):
             return [r]
         if step.kind in ("shape", "maximum", "step", "lookup"):
             return step.vjp(a, r)
@@ -352,7 +352,8 @@ class Relevance:
             return [v * w for v, w in zip(a, step.vjp(a, r / self._stable(y, xp)), strict=True)]
         if step.kind == "softmax":
             some = xp.where(y == 0, xp.ones_like(y), y)
-            return [a[0] * step.vjp(a, r / some)[0]]
+            bounded = xp.where(a[0] - a[0] == 0, a[0], xp.zeros_like(r))  # minus infinity where a mask says so
+            return [bounded * step.vjp(a, r / some)[0]]
         gates = [_is_gate(maker.get(i), maker) for i in step.inputs]
         if step.pointwise and any(gates) and not all(gates):
             return [xp.zeros_like(r) if gate else r for gate in gates]

@@ -121,6 +121,16 @@ def calling(layer: keras.Layer, function: Any) -> Iterator[None]:
 
 
 @contextmanager
+def unrolled(model: keras.Model) -> Iterator[None]:
+    """For the time of the block recurrent layers repeat their operations instead of running a loop."""
+    with ExitStack() as stack:
+        for layer in every_layer(model):
+            if isinstance(layer, keras.layers.RNN):
+                stack.enter_context(_replaced(layer, "unroll"))(True)
+        yield
+
+
+@contextmanager
 def _replaced(owner: Any, name: str) -> Iterator[Any]:
     """Set an attribute past the framework's bookkeeping, and put it back."""
     own = name in vars(owner)

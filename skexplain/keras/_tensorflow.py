@@ -12,10 +12,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from .._head import Head
-from .._network import CHUNK, Network, chunks, rowwise
-from ._activation import call, calling, without_activation
+from .._network import CHUNK, Network, chunks, rows_at_once, rowwise
+from .._propagation import Rule
+from ._activation import call, calling, unrolled, without_activation
 from ._dense_stack import dense_stack
 from ._first_dense import FirstDense, first_dense
+from ._tape import TensorArrays, record
 
 #: Rows predicted at once, always exactly as many: a row's float32 result then does not depend on its neighbours.
 BLOCK = 128
@@ -66,10 +68,10 @@ class KerasNetwork(Network):
         return {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float64": 2.0**-52}.get(self.model.compute_dtype, 2.0**-23)
 
     def raw(self, X: NDArray) -> NDArray:
-        return self._run(self._graph("raw", self._raw, rank=X.ndim), X, large=BLOCK)
+        return self._run(self._graph("raw", self._raw, X.shape[1:]), X, large=BLOCK)
 
     def gradient(self, X: NDArray, target: NDArray) -> NDArray:
-        return self._run(self._graph("gradient", self._slope(self._raw), "target", rank=X.ndim), X, target)
+        return self._run(self._graph("gradient", self._slope(self._raw), X.shape[1:], "target"), X, target)
 
     def mean_gradient(
         self, start: NDArray, stop: NDArray, nodes: NDArray, weights: NDArray, target: NDArray
@@ -77,7 +79,7 @@ class KerasNetwork(Network):
         """With a dense first layer the path is straight in its outputs too: its weights are applied once."""
         if self._first is None:
             return super().mean_gradient(start, stop, nodes, weights, target)
-        slope = self._graph("slope of the rest", self._slope(self._rest), "target")
+        slope = self._graph("slope of the rest", self._slope(self._rest), self._first.weight.shape[1:], "target")
         total = np.empty(stop.shape)
         for block in chunks(len(stop), max(1, CHUNK // len(nodes))):
             z1 = self._preactivation(stop[block])
@@ -94,7 +96,7 @@ class KerasNetwork(Network):
         """With a dense first layer a replaced group only adds ``(x'_g - x_g) W_g`` to its outputs."""
         if self._first is None:
             return super().predict_replaced(X, reference, groups, coalitions)
-        W, rest = self._first.weight, self._graph("rest", self._rest)
+        W, rest = self._first.weight, self._graph("rest", self._rest, self._first.weight.shape[1:])
         out = np.empty((len(coalitions), len(X), self.n_outputs))
         for block in chunks(len(X), max(1, CHUNK // max(1, len(coalitions)))):
             change = (reference[block] - X[block]).reshape(-1, len(W)).astype(np.float64)
@@ -106,6 +108,35 @@ class KerasNetwork(Network):
             raw = self._run(rest, changed.reshape(-1, z.shape[1]))
             out[:, block] = self.head(raw).reshape(len(coalitions), -1, self.n_outputs)
         return out
+
+    def propagate(self, X: NDArray, reference: NDArray, rule: Rule, target: NDArray) -> NDArray:
+        others = rule.others(X, reference)
+        size = min(LARGE_BLOCK if len(X) >= LARGE_BLOCK else BLOCK, rows_at_once(X))
+        graph = self._backward(rule, len(others), (size, *X.shape[1:]))
+        return self._run(graph, X, target, others=others, small=size, large=size)
+
+    def _backward(self, rule: Rule, n_others: int, shape: tuple[int, ...]) -> Callable[..., Any]:
+        """A rule's way back for rows of this shape and others to compare with, as a graph; traced once.
+
+        How many rows there are is known in it, and so is the shape of every result.
+        """
+        settings = [v for v in vars(rule).values() if not isinstance(v, np.ndarray)]
+        name = f"{type(rule).__qualname__} {settings} {n_others} {shape}"
+        if name not in self._graphs:
+            rows = [tf.TensorSpec(shape, self.dtype)] * (1 + n_others)
+
+            def attributions(*arguments: tf.Tensor) -> tf.Tensor:
+                *runs, target = arguments
+                function = self._raw if self.head.squash is None else self._outputs
+                with unrolled(self.model):
+                    tapes = [record(function, x, rule.strategy) for x in runs]
+                rows = self.head.matrix.T if self.head.squash is None else np.eye(self.n_outputs)
+                slope = tf.gather(tf.constant(rows, self.dtype), target)
+                return rule.backward(tapes, slope, TensorArrays(self.dtype))
+
+            signature = [*rows, tf.TensorSpec(shape[:1], tf.int32)]
+            self._graphs[name] = _traced(attributions, signature)
+        return self._graphs[name]
 
     def dense_weights(self) -> list[NDArray]:
         return dense_stack(self.model, self.ending, self._features)
@@ -121,6 +152,16 @@ class KerasNetwork(Network):
         limits = np.finfo(out.dtype.as_numpy_dtype)
         p = tf.clip_by_value(out, limits.tiny, 1 - limits.eps / 2)
         return tf.math.log(p) if self.head.kind == "softmax" else tf.math.log(p) - tf.math.log1p(-p)
+
+    def _outputs(self, x: tf.Tensor) -> tf.Tensor:
+        """Outputs on the explained scale."""
+        return self._squashed(self._raw(x))
+
+    def _squashed(self, raw: tf.Tensor) -> tf.Tensor:
+        out = raw @ tf.constant(self.head.matrix, raw.dtype)
+        if self.head.squash is None:
+            return out
+        return tf.nn.softmax(out) if self.head.squash == "softmax" else tf.nn.sigmoid(out)
 
     def _rest(self, z: tf.Tensor) -> tf.Tensor:
         """Raw outputs, from pre-activations of the first dense layer."""
@@ -148,7 +189,7 @@ class KerasNetwork(Network):
         return self._first.layer
 
     def _preactivation(self, X: NDArray) -> NDArray:
-        return self._run(self._graph("before", self._before, rank=X.ndim), X)
+        return self._run(self._graph("before", self._before, X.shape[1:]), X)
 
     def _is_affine(self, rows: NDArray) -> bool:
         """Whether pre-activations are what the weights say, to rounding."""
@@ -161,39 +202,51 @@ class KerasNetwork(Network):
 
     def _slope(self, raw: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         """Gradient of each row's output ``target[i]`` with respect to the argument of ``raw``."""
-        matrix, squash = self.head.matrix, self.head.squash
 
         def slope(x: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(x)
-                z = raw(x)
-                out = z @ tf.constant(matrix, z.dtype)
-                if squash is not None:
-                    out = tf.nn.softmax(out) if squash == "softmax" else tf.nn.sigmoid(out)
-                picked = tf.gather(out, target, batch_dims=1)
+                picked = tf.gather(self._squashed(raw(x)), target, batch_dims=1)
             return tape.gradient(picked, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
         return slope
 
-    def _graph(self, name: str, function: Callable[..., Any], *others: str, rank: int = 2) -> Callable[..., Any]:
-        """The function as a graph that takes any number of rows; traced once."""
+    def _graph(
+        self, name: str, function: Callable[..., Any], features: tuple[int, ...], *others: str
+    ) -> Callable[..., Any]:
+        """The function as a graph that takes any number of rows of these features; traced once."""
+        name = f"{name} {features}"
         if name not in self._graphs:
-            signature = [tf.TensorSpec([None] * rank, self.dtype), *(tf.TensorSpec([None], tf.int32) for _ in others)]
-            # as a concrete function: TensorFlow would warn of retracing when several networks trace the same method
-            graph = tf.function(function, autograph=False, input_signature=signature)
-            self._graphs[name] = graph.get_concrete_function()
+            rows = tf.TensorSpec([None, *features], self.dtype)
+            self._graphs[name] = _traced(function, [rows, *(tf.TensorSpec([None], tf.int32) for _ in others)])
         return self._graphs[name]
 
     def _run(
-        self, graph: Callable[..., Any], X: NDArray, target: NDArray | None = None, large: int = LARGE_BLOCK
+        self,
+        graph: Callable[..., Any],
+        X: NDArray,
+        target: NDArray | None = None,
+        *,
+        others: Sequence[NDArray] = (),
+        small: int = BLOCK,
+        large: int = LARGE_BLOCK,
     ) -> NDArray:
-        """Rows through a graph in blocks of fixed sizes, the last one filled up by repetition."""
-        X = np.asarray(X, dtype=self.dtype.as_numpy_dtype)
+        """Rows through a graph in blocks of fixed sizes, the last one filled up by repetition.
+
+        ``others`` are as many rows as X has.
+        """
         parts, start = [], 0
         while start < len(X):
-            size = large if len(X) - start >= large else BLOCK
+            size = large if len(X) - start >= large else small
             index = np.minimum(np.arange(start, start + size), len(X) - 1)
-            arrays = [X[index]] if target is None else [X[index], target[index].astype(np.int32)]
+            arrays = [v[index].astype(self.dtype.as_numpy_dtype) for v in (X, *others)]
+            if target is not None:
+                arrays.append(target[index].astype(np.int32))
             parts.append(np.asarray(graph(*map(tf.constant, arrays)), dtype=np.float64)[: len(X) - start])
             start += size
         return np.concatenate(parts)
+
+
+def _traced(function: Callable[..., Any], signature: list[Any]) -> Callable[..., Any]:
+    # as a concrete function: TensorFlow would warn of retracing when several networks trace the same method
+    return tf.function(function, autograph=False, input_signature=signature).get_concrete_function()
