@@ -66,7 +66,8 @@ class DenseNetwork(Network):
         for block in chunks(len(X), rows_at_once(X)):
             r = reference if len(reference) == 1 else reference[block]
             tapes = [self._tape(rows) for rows in (X[block], *rule.others(X[block], r))]
-            values = rule.backward(tapes, slopes[target[block]], Arrays(self.eps))
+            with np.errstate(divide="ignore", invalid="ignore"):  # where it happens the quotient is not used
+                values = rule.backward(tapes, slopes[target[block]], Arrays(self.eps))
             out[block] = values.reshape(out[block].shape)
         return out
 
@@ -111,6 +112,12 @@ class Arrays:
     where = staticmethod(np.where)
     zeros_like = staticmethod(np.zeros_like)
     ones_like = staticmethod(np.ones_like)
+
+    @staticmethod
+    def unless(condition: NDArray, value: NDArray, otherwise: Callable[[Callable], NDArray]) -> NDArray:
+        if not np.all(condition):
+            value[~condition] = otherwise(lambda v: np.broadcast_to(v, condition.shape)[~condition])
+        return value
 
     @staticmethod
     def sum_last(a: NDArray) -> NDArray:

@@ -15,6 +15,8 @@ from .exceptions import UnsupportedLayerError
 
 #: Most rows handed to a framework at once: enough to hide its per-call cost, few enough for the caches.
 CHUNK = 4096
+#: Rows formed at once along paths: small enough for the caches.
+PATH_ROWS = 2048
 #: Most numbers handed over at once, where rows are long.
 CHUNK_NUMBERS = 2**20
 
@@ -99,6 +101,18 @@ class Network(ABC):
             total += w * self.gradient(start + rowwise(a, stop) * (stop - start), target)
         return total
 
+    def _mean_gradient_in_batches(
+        self, start: NDArray, stop: NDArray, nodes: NDArray, weights: NDArray, target: NDArray
+    ) -> NDArray:
+        """The same, several nodes at once when the rows are few: for frameworks, which cost by the call."""
+        total = np.zeros(stop.shape)
+        for block in chunks(len(nodes), min(PATH_ROWS, rows_at_once(stop)) // max(1, len(stop))):
+            a = nodes[block].reshape(block.stop - block.start, -1, *[1] * (stop.ndim - 1))
+            points = start + a * (stop - start)
+            g = self.gradient(points.reshape(-1, *stop.shape[1:]), np.tile(target, len(a)))
+            total += np.tensordot(weights[block], g.reshape(points.shape), axes=1)
+        return total
+
     def predict_replaced(
         self, X: NDArray, reference: NDArray, groups: Sequence[NDArray], coalitions: NDArray
     ) -> NDArray:
@@ -144,6 +158,28 @@ class Network(ABC):
             For an operation that the rule does not know, and for models whose operations cannot be seen.
         """
         raise UnsupportedLayerError(f"a {type(self).__name__}, whose operations cannot be seen,", rule.strategy)
+
+    def mean_propagate(self, X: NDArray, references: NDArray, rule: Rule, target: NDArray) -> NDArray:
+        """Mean over references r of ``propagate(X, r, rule, target)``.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, *features)
+        references : ndarray of shape (m, *features)
+        rule, target
+            As for `propagate`.
+
+        Returns
+        -------
+        ndarray of the shape of X
+        """
+        total = np.zeros(X.shape)
+        for block in chunks(len(references), rows_at_once(X) // len(X)):
+            r = references[block]
+            pairs = np.tile(X, (len(r),) + (1,) * (X.ndim - 1)), np.repeat(r, len(X), axis=0)
+            values = self.propagate(*pairs, rule, np.tile(target, len(r)))
+            total += values.reshape(len(r), *X.shape).sum(axis=0)
+        return total / len(references)
 
     def dense_weights(self) -> list[NDArray]:
         """Weights ``(n_in, n_out)`` of each layer of a stack of dense layers, from the columns to the raw outputs.

@@ -6,6 +6,7 @@ arithmetic and the few functions of an `ArrayNamespace`, so tensors of a graph t
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,9 @@ class ArrayNamespace(Protocol):
     @property
     def eps(self) -> float: ...
     def where(self, condition: Array, a: Array, b: Array) -> Array: ...
+    def unless(self, condition: Array, value: Array, otherwise: Callable[[Callable[[Array], Array]], Array]) -> Array:
+        """``value`` where the condition holds, else ``otherwise(take)``, ``take(v)`` being what is needed of v."""
+
     def zeros_like(self, a: Array) -> Array: ...
     def ones_like(self, a: Array) -> Array: ...
     def sum_last(self, a: Array) -> Array: ...  # the axis is kept
@@ -95,6 +99,8 @@ class Step:
         normalisation.
     affine : tuple of (scale, shift) or None
         Of a pointwise function ``scale * x + shift`` of one input, both constant.
+    constants : int
+        How many arrays an elementwise function has besides its inputs.
     weights : Weights or None
         Of linear operations of one input.
     """
@@ -107,6 +113,7 @@ class Step:
     pointwise: bool = False
     gate: bool = False
     affine: tuple[Array, Array] | None = None
+    constants: int = 0
     weights: Weights | None = None
 
 
@@ -166,7 +173,7 @@ class Rescale:
         x, r = tapes
         if [s.name for s in x.steps] != [s.name for s in r.steps]:
             raise UnsupportedLayerError("a branch that depends on the values of the rows", self.strategy)
-        roots, m = _roots(x.steps), {x.output: slope}
+        roots, m = roots_of(x.steps), {x.output: slope}
         for step in reversed(x.steps):
             g = m.pop(step.output, None)
             if g is None:
@@ -188,7 +195,7 @@ def _add(total: dict[int, Array], i: int, value: Array) -> None:
     total[i] = total[i] + value if i in total else value
 
 
-def _roots(steps: Sequence[Step]) -> dict[int, int]:
+def roots_of(steps: Sequence[Step]) -> dict[int, int]:
     """For each value that is a function, number by number, of one earlier value: the earliest such."""
     roots: dict[int, int] = {}
     for step in steps:
@@ -200,14 +207,15 @@ def _roots(steps: Sequence[Step]) -> dict[int, int]:
 
 
 def _slope(dy: Array, p: Array, q: Array, xp: ArrayNamespace) -> tuple[Array, Array]:
-    """Where p and q are far enough apart to divide by p - q, and ``dy / (p - q)`` there.
+    """Where p and q are far enough apart to divide by p - q, and ``dy / (p - q)``, which counts there only.
 
     Half of the digits may be lost in the difference, not more: where it is smaller, the derivative takes over, whose
     error is as small. Around 0, where most kinks are, p and q of different signs are always far apart.
     """
     p, q = xp.cast(p, dy), xp.cast(q, dy)
-    apart = abs(p - q) > 0.1 * xp.eps**0.5 * (abs(p) + abs(q))
-    return apart, dy / xp.where(apart, p - q, xp.ones_like(dy))
+    dx, near = p - q, 0.1 * xp.eps**0.5
+    apart = abs(dx) > near * abs(p) + near * abs(q)
+    return apart, dy / dx
 
 
 def _multiplied(
@@ -226,11 +234,16 @@ def _multiplied(
         return [_integrated(step, a[0], b[0], dy, g, xp)]
     if step.kind == "maximum":
         return [g[..., None] * _shares_of_the_way(a[0], b[0], xp)]
-    middle = [(xp.cast(p, g) + xp.cast(q, g)) / 2 for p, q in zip(a, b, strict=True)]
+
+    def middle() -> list[Array]:
+        return [(xp.cast(p, g) + xp.cast(q, g)) / 2 for p, q in zip(a, b, strict=True)]
+
     if step.kind == "product":
-        return step.vjp(middle, g)
+        return step.vjp(middle(), g)
     apart, mean_slope = _slope(dy, a[0], b[0], xp)
-    return [xp.where(apart, g * mean_slope, step.vjp(middle, g)[0])]
+    if step.constants:  # which belong to places
+        return [xp.where(apart, g * mean_slope, step.vjp(middle(), g)[0])]
+    return [xp.unless(apart, g * mean_slope, lambda take: step.vjp([(take(a[0]) + take(b[0])) / 2], take(g))[0])]
 
 
 def _integrated(step: Step, p: Array, q: Array, dy: Array, g: Array, xp: ArrayNamespace) -> Array:
@@ -271,6 +284,25 @@ def _largest(v: Array, xp: ArrayNamespace) -> Array:
         top = xp.where(b > a, b, a)
         v = xp.concat_last([top, v[..., n - 1 :]]) if n % 2 else top
     return v
+
+
+def against_each(tape: Tape, references: Tape) -> tuple[Tape, Tape] | None:
+    """Tapes of which each row of the one meets each row of the other, ``(n_references, n, ...)``, or None.
+
+    Where rows go through dense layers and functions of single numbers only, a run of the rows and one of the references
+    are enough for all pairs of them.
+    """
+    for v in (*tape.values, *references.values):
+        if len(v.shape) != 2:
+            return None
+    for step in tape.steps:
+        alone = step.weights is not None and step.weights.kind == "dense"
+        scaled = step.affine is not None and all(
+            len(getattr(c, "shape", ())) <= 1 or c.shape[0] == 1 for c in step.affine
+        )
+        if not (alone or scaled or (step.kind == "elementwise" and step.constants == 0)):
+            return None
+    return tape, replace(references, values=[v[:, None] for v in references.values])
 
 
 # ---------------------------------------------------------------------------------- layer-wise relevance
@@ -322,8 +354,8 @@ class Relevance:
     def backward(self, tapes: Sequence[Tape], slope: Array, xp: ArrayNamespace) -> Array:
         """Relevance of the input; that of an output is the output itself times its ``slope``."""
         tape, *ends = tapes
-        steps = _folded(tape)
-        roots, plain, maker = _roots(steps), _like_the_input(steps), {step.output: step for step in steps}
+        steps = folded_steps(tape)
+        roots, plain, maker = roots_of(steps), _like_the_input(steps), {step.output: step for step in steps}
         R = {tape.output: tape.values[tape.output] * slope}
         for step in reversed(steps):
             r = R.pop(step.output, None)
@@ -438,43 +470,47 @@ def _like_the_input(steps: Sequence[Step]) -> set[int]:
     return plain
 
 
-def _folded(tape: Tape) -> list[Step]:
+#: Names, in any framework, of moves that keep all numbers.
+MOVES = set("view unsafe_view reshape permute transpose t unsqueeze squeeze expanddims".split())
+
+
+def folded_steps(tape: Tape) -> list[Step]:
     """Steps with scales and shifts that follow weights made part of them: batch normalisation, a bias added later.
 
-    Rules that look at the sign of a weight need the weight that is in effect.
+    Rules that look at the sign of a weight need the weight that is in effect. Between the layer and the scale or shift
+    numbers may have been moved, as some spellings of a layer do.
     """
     readers = Counter([tape.output, *(i for step in tape.steps for i in step.inputs)])
     made = {step.output: step for step in tape.steps}
     for step in tape.steps:
-        before = made.get(step.inputs[0]) if step.affine is not None and readers[step.inputs[0]] == 1 else None
-        reshape = before if before is not None and _keeps_last_axis(before, tape) else None
-        layer = made.get(reshape.inputs[0]) if reshape is not None else before
-        if layer is None or layer.weights is None or readers[layer.output] != 1:
+        if step.affine is None:
             continue
-        assert step.affine is not None
-        w, (scale, shift) = layer.weights, step.affine
+        moves: list[Step] = []
+        before = made.get(step.inputs[0])
+        while before is not None and readers[before.output] == 1 and _moves(before):
+            moves.append(before)
+            before = made.get(before.inputs[0])
+        if before is None or before.weights is None or readers[before.output] != 1:
+            continue
+        w, (scale, shift) = before.weights, step.affine
+        if moves:
+            if math.prod(getattr(scale, "shape", ())) != 1:
+                continue
+            for move in moves:  # back to where the numbers were
+                shift = move.vjp(tape.of(move), tape.values[move.output] * 0 + shift)[0]
         W = w.scaled(w.weight, scale)
-        if W is None or (reshape is not None and not _is_row(shift)):
+        if W is None:
             continue
-        bias = shift if w.bias is None else w.bias * scale + shift
-        layer = replace(layer, weights=replace(w, weight=W, bias=bias))
-        if reshape is None:
+        layer = replace(before, weights=replace(w, weight=W, bias=shift if w.bias is None else w.bias * scale + shift))
+        if moves:
+            made[layer.output] = layer
+            del made[moves[0].output]
+            made[step.output] = replace(moves[0], output=step.output)
+        else:
             del made[layer.output]
             made[step.output] = replace(layer, output=step.output)
-        else:
-            made[layer.output] = layer
-            del made[reshape.output]
-            made[step.output] = replace(reshape, output=step.output)
     return [made[position] for position in sorted(made)]
 
 
-def _keeps_last_axis(step: Step, tape: Tape) -> bool:
-    """Whether a step reshapes the axes before the last one only, as dense layers do with sequences."""
-    if step.name.lower().strip("_") not in ("view", "unsafe_view", "reshape"):
-        return False
-    return tape.values[step.inputs[0]].shape[-1] == tape.values[step.output].shape[-1]
-
-
-def _is_row(shift: Array) -> bool:
-    """Whether a shift is a number, or one for each place along the last axis."""
-    return len(getattr(shift, "shape", ())) <= 1
+def _moves(step: Step) -> bool:
+    return step.name.lower().strip("_") in MOVES

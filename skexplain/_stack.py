@@ -1,61 +1,137 @@
-"""Stack: the weights of dense layers, collected from the input to the output."""
+"""The weights of a stack of dense layers, read off a tape, however the stack is written."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+from ._propagation import Step, Tape, folded_steps, roots_of
+from .exceptions import UnsupportedLayerError
+
+#: Operations that give the numbers of a row another shape, if they leave out none.
+RESHAPING = set("view unsafe_view reshape unsqueeze squeeze select slice expanddims stridedslice identity".split())
+LOG_SOFTMAX = ("_log_softmax", "LogSoftmax")
 
 
-class Stack:
-    """Weights between activations, with the scales of what stands between folded in.
-
-    A scale before an activation belongs to the layer before it, one after it to the layer that follows.
-
-    Parameters
-    ----------
-    features : tuple of int
-        Shape of one row.
+class Link(NamedTuple):
+    """A dense layer and what its outputs go through before the next one.
 
     Attributes
     ----------
-    shape : tuple of int
-        Of what has been computed from one row so far.
+    weight : array of shape (n_in, n_out), or None for the input itself
+    scales : list of (array, tuple of int)
+        Constant factors, and the shape of a row that they apply to.
+    activation : (z, a), arrays of shape (n, *shape), or None
+        Numbers in front of an activation and behind it; it stands before the scales.
     """
 
-    def __init__(self, features: tuple[int, ...]) -> None:
-        self.shape = tuple(features)
-        self._weights: list[NDArray] = []
-        self._pending = np.ones(int(np.prod(features)))
-        self._bent = True
-
-    def scale(self, factor: ArrayLike) -> None:
-        """Each number is multiplied by its own factor (or all by one)."""
-        factor = np.broadcast_to(np.asarray(factor, dtype=np.float64), self.shape).ravel()
-        if self._bent:
-            self._pending = self._pending * factor
-        else:
-            self._weights[-1] = self._weights[-1] * factor
-
-    def multiply(self, W: NDArray) -> None:
-        """The numbers, in a row, are multiplied by ``W`` of shape ``(n_in, n_out)``."""
-        W = np.asarray(W, dtype=np.float64)
-        self._weights.append(self._pending[:, None] * W)
-        self.shape = W.shape[1:]
-        self._pending, self._bent = np.ones(W.shape[1]), False
-
-    def bend(self, falls: bool = False) -> None:
-        """An activation, number by number; of one that falls the sign is folded in."""
-        self._bent = True
-        self.scale(-1.0 if falls else 1.0)
-
-    def weights(self) -> list[NDArray]:
-        """``(n_in, n_out)`` of each layer; their product maps columns to outputs."""
-        if not self._weights:
-            return []
-        return [*self._weights[:-1], self._weights[-1] * self._pending if self._bent else self._weights[-1]]
+    weight: Any
+    scales: list[tuple[Any, tuple[int, ...]]]
+    activation: tuple[Any, Any] | None
 
 
-def falls(z: NDArray, a: NDArray) -> bool:
-    """Whether numbers ``a``, made of numbers ``z`` in the same places, fall where these rise."""
-    steps = np.diff(np.asarray(a, dtype=np.float64).ravel()[np.argsort(z, axis=None, kind="stable")])
-    return bool((steps <= 0).all() and (steps < 0).any())
+def links_of(tape: Tape, softmax: bool, strategy: str) -> list[Link]:
+    """The layers from the input, which has a link too, to the output.
+
+    Parameters
+    ----------
+    tape : Tape
+        Of at least two rows.
+    softmax : bool
+        Whether outputs are known up to a constant a row, so that a final log-softmax is as good as none.
+    strategy : str
+        Named in errors.
+
+    Raises
+    ------
+    UnsupportedLayerError
+        With the operation that does not belong into such a stack.
+    """
+    if tape.output < 0 or (tape.output and not tape.steps):
+        raise UnsupportedLayerError("an output that does not depend on the input", strategy)
+    steps = folded_steps(tape)
+    made, roots, position = {step.output: step for step in steps}, roots_of(steps), tape.output
+    links: list[Link] = []
+    n = tape.values[0].shape[0]
+    while True:
+        scales, position = _scales_before(position, made, tape)
+        if softmax and not links and position and made[position].name in LOG_SOFTMAX:
+            position = made[position].inputs[0]
+        activation, root = None, roots.get(position, position)
+        if root != position:
+            activation = tape.values[root], tape.values[position]
+            _, position = _scales_before(root, made, tape)
+        weights = made[position].weights if position else None
+        links.append(Link(None if weights is None else weights.weight, scales, activation))
+        if position == 0:
+            return links[::-1]
+        step = made[position]
+        each_row_alone = len(tape.values[step.inputs[0]].shape) == 2 and tape.values[step.inputs[0]].shape[0] == n
+        if weights is None or weights.kind != "dense" or not each_row_alone:
+            raise UnsupportedLayerError(f"the operation {step.name.strip('_')!r}", strategy)
+        position = step.inputs[0]
+
+
+def _scales_before(position: int, made: dict[int, Step], tape: Tape) -> tuple[list[tuple[Any, tuple[int, ...]]], int]:
+    """Constant factors just before a value, and the value that they are applied to."""
+    scales = []
+    while (step := made.get(position)) is not None:
+        shape = tuple(tape.values[position].shape[1:])
+        if step.affine is not None:
+            scales.append((step.affine[0], shape))
+        elif not (
+            step.name.lower().strip("_") in RESHAPING
+            and math.prod(tape.values[position].shape) == math.prod(tape.values[step.inputs[0]].shape)
+        ):
+            break
+        position = step.inputs[0]
+    return scales, position
+
+
+def weights_of(links: Sequence[Link], strategy: str) -> list[NDArray]:
+    """Weights ``(n_in, n_out)`` of each layer, their product maps columns to outputs.
+
+    A factor behind an activation belongs to the layer that follows, one behind the last layer to this.
+
+    Parameters
+    ----------
+    links : sequence of Link
+        With NumPy arrays.
+    strategy : str
+        Named in errors.
+    """
+    weights: list[NDArray] = []
+    factor: Any = 1.0
+    for link in links:
+        if link.weight is not None:
+            weights.append(np.reshape(factor, (-1, 1)) * np.asarray(link.weight, dtype=np.float64))
+        factor = np.prod([_row(scale, shape, strategy) for scale, shape in link.scales], axis=0)
+        factor = factor * (1.0 if link.activation is None else _slope(*link.activation))
+    if not weights:
+        raise UnsupportedLayerError("a network without dense layers", strategy)
+    weights[-1] = weights[-1] * factor
+    return weights
+
+
+def _row(scale: Any, shape: tuple[int, ...], strategy: str) -> NDArray:
+    """One factor for each number of a row, in one dimension."""
+    scale = np.asarray(scale, dtype=np.float64)
+    if scale.ndim > len(shape) and scale.shape[0] != 1:
+        raise UnsupportedLayerError("a factor that differs between rows", strategy)
+    return np.broadcast_to(
+        scale.reshape(scale.shape[-len(shape) :] if scale.ndim > len(shape) else scale.shape), shape
+    ).ravel()
+
+
+def _slope(z: Any, a: Any) -> float:
+    """What an activation is replaced by: 1 if it rises, -1 if it falls, its slope if it is a line."""
+    z, a = (np.asarray(v, dtype=np.float64).ravel() for v in (z, a))
+    slope, constant = np.polyfit(z, a, 1) if np.ptp(z) > 0 else (1.0, 0.0)
+    if np.abs(a - slope * z - constant).max() <= 1e-5 * np.ptp(a):
+        return float(slope)
+    steps = np.diff(a[np.argsort(z, kind="stable")])
+    return -1.0 if (steps <= 0).all() else 1.0

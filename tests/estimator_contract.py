@@ -190,7 +190,8 @@ class EstimatorContract:
         assert np.isfinite(values).all()
         assert (values >= 0).all()
         assert values.sum() == pytest.approx(1)
-        assert values[3] == 0  # constant
+        if name != "input_x_gradient":  # it compares with zero, from which the constant differs
+            assert values[3] == 0
         assert set(np.argsort(values)[-2:]) == {0, 1}
 
     def test_nan_raises_and_zero_warns(self, blobs):

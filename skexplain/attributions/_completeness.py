@@ -53,7 +53,7 @@ def integrate(
     """``(x - start) * integral of the gradient`` on the straight line, refined row by row until complete.
 
     The difference f(x) - f(start) is known, so the error of the quadrature is too. Rows above
-    ``tolerance`` times the spread of f (over X, the start and the background) get twice the steps. At a kink
+    ``tolerance`` times the spread of f (over the background, and a start that all share) get twice the steps. At a kink
     the error falls like 1 / steps; where it does not fall at all, more steps are no remedy.
 
     Raises
@@ -64,17 +64,17 @@ def integrate(
     """
     f_x, f_start = network.predict(X), network.predict(start)
     delta = pick(f_x, target) - pick(f_start, target)
-    every = np.concatenate([f_x, f_start, network.predict(background)])
-    rounding = 8 * network.eps * np.abs(every).max(axis=0)
-    spread = np.maximum(every.std(axis=0), np.finfo(np.float64).tiny)
-    drowned = np.unique(target[rounding[target] > ROUNDING * np.maximum(spread, rounding)[target]])
-    if len(drowned) and np.any(every.std(axis=0)[drowned] > 0):
+    known = np.concatenate([network.predict(background), f_start if len(f_start) == 1 else f_start[:0]])
+    size = np.maximum(np.abs(known).max(axis=0)[target], np.abs(pick(f_x, target)))
+    rounding, spread = 8 * network.eps * size, spread_of(known, target, delta, size * network.eps)
+    drowned = (rounding > ROUNDING * np.maximum(spread, rounding)) & (delta != 0)
+    if drowned.any():
         raise CompletenessError(
-            f"The outputs, of size {np.abs(every[:, drowned]).max():.2g}, differ so little, by about "
-            f"{spread[drowned].min():.2g}, that their rounding hides whether attributions add up. Train in "
-            "dtype='float64', or subtract a constant from the target."
+            f"The outputs, of size {size[drowned].max():.2g}, differ so little, by about {spread[drowned].min():.2g}, "
+            "that their rounding hides whether attributions add up. Train in dtype='float64', or subtract a constant "
+            "from the target."
         )
-    allowed = np.maximum(tolerance * spread, rounding)[target]
+    allowed = np.maximum(tolerance * spread, rounding)
 
     values, rows = np.empty(X.shape), np.arange(len(X))
     gap, worst = np.zeros(len(X)), np.zeros(len(X))
@@ -92,12 +92,12 @@ def integrate(
         worst = np.maximum(worst, gap)
         rows = rows[gap[rows] > allowed[rows]]
         if len(rows) == 0:
-            return Attributed(values, gap=float(np.max(gap / spread[target], initial=0.0)))
+            return Attributed(values, gap=float(np.max(gap / spread, initial=0.0)))
         # many rows tell early whether steps help; for a few it is cheap to find out
         if doubling >= 3 and len(rows) > CHECKED_ROWS and np.median(gap[rows] / worst[rows]) > 0.5:
             break
         n_steps *= 2
-    share = float(np.max(gap[rows] / spread[target[rows]]))
+    share = float(np.max(gap[rows] / spread[rows]))
     raise CompletenessError(
         f"For {len(rows)} of {len(X)} rows the attributions miss f(x) - f(reference) by up to {share:.2g} of the "
         f"spread of the outputs with up to {n_steps} steps. The gradient of this network does not see all it does (an "
@@ -134,10 +134,9 @@ def check_sums(
         When it is above `TOLERANCE`, or values are not finite.
     """
     f_x, f_r = network.predict(X), network.predict(reference)
-    every = np.concatenate([f_x, f_r, network.predict(background)])
-    spread = np.maximum(every.std(axis=0), np.finfo(np.float64).tiny)[target]
-    rounding = 32 * network.eps * np.abs(every).max(axis=0)[target]
-    delta = pick(f_x, target) - f_r.mean(axis=0)[target]
+    known, delta = np.concatenate([f_r, network.predict(background)]), pick(f_x, target) - f_r.mean(axis=0)[target]
+    size = np.maximum(np.abs(known).max(axis=0)[target], np.abs(pick(f_x, target)))
+    rounding, spread = 32 * network.eps * size, spread_of(known, target, delta, size * network.eps)
     gap = np.abs(values.reshape(len(X), -1).sum(axis=1) - delta)
     bad = ~(gap <= np.maximum(TOLERANCE * spread, rounding))  # also NaN
     if np.any(bad):
@@ -148,3 +147,13 @@ def check_sums(
             "'shapley_sampling'."
         )
     return float(np.max(gap / spread, initial=0.0))
+
+
+def spread_of(known: NDArray, target: NDArray, delta: NDArray, rounding: NDArray) -> NDArray:
+    """Standard deviation of each row's output over rows that are always the same, ``(n,)``.
+
+    How a row is explained may not depend on the rows explained with it. Where the known rows give one and the same
+    output, the size of ``delta``.
+    """
+    spread = known.std(axis=0)[target]
+    return np.maximum(np.where(spread > 8 * rounding, spread, np.abs(delta)), np.finfo(np.float64).tiny)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._network import Network, chunks, rows_at_once
+from .._network import Network
 from .._propagation import Rescale
 from ._base import Attributed, Attribution
 from ._baseline import baseline_rows
@@ -138,15 +138,8 @@ class DeepSHAP(Attribution):
         self, network: Network, X: NDArray, background: NDArray, target: NDArray, rng: np.random.Generator
     ) -> Attributed:
         """Mean over references r of ``multiplier * (x - r)``."""
-        references, total = self.reference(background), np.zeros(X.shape)
-        rule, q = Rescale("deepshap"), max(1, rows_at_once(X) // len(X))
-        for block in chunks(len(references), q):
-            r = references[block]
-            pairs = network.propagate(
-                np.tile(X, (len(r),) + (1,) * (X.ndim - 1)), np.repeat(r, len(X), axis=0), rule, np.tile(target, len(r))
-            )
-            total += pairs.reshape(len(r), *X.shape).sum(axis=0)
-        values = total / len(references)
+        references = self.reference(background)
+        values = network.mean_propagate(X, references, Rescale("deepshap"), target)
         return Attributed(values, gap=check_sums(network, values, X, references, background, target))
 
     def reference(self, background: NDArray) -> NDArray:

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_scalar
 from .._network import Network
 from .._propagation import LRP_RULES, Relevance
 from ._base import Attributed, Attribution
-from ._completeness import pick
+from ._completeness import pick, spread_of
 
 #: Composites: rule for dense layers, for convolutions, and for those that read the input.
 COMPOSITES: dict[str, tuple[str, str, str | None]] = {
@@ -127,9 +127,10 @@ class LRP(Attribution):
             )
         values = network.propagate(X, background[:1], rule, target)
         f = network.predict(X)
-        spread = np.concatenate([f, network.predict(background)]).std(axis=0)[target]
-        lost = np.abs(pick(f, target) - values.reshape(len(X), -1).sum(axis=1))
-        return Attributed(values, gap=float(np.max(lost / np.maximum(spread, np.finfo(np.float64).tiny))))
+        f_target = pick(f, target)
+        spread = spread_of(network.predict(background), target, f_target, network.eps * np.abs(f_target))
+        lost = np.abs(f_target - values.reshape(len(X), -1).sum(axis=1))
+        return Attributed(values, gap=float(np.max(lost / spread, initial=0.0)))
 
     def reference(self, background: NDArray) -> NDArray:
         """Zeros, whose relevance is zero; the values do not sum to a difference from it, see Notes."""

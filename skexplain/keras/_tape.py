@@ -269,6 +269,7 @@ class _Recorder:
             pointwise=same_shape and (kind in ("elementwise", "step") or call.name in POINTWISE),
             gate=call.name in GATES,
             affine=affine,
+            constants=sum(v.shape.rank != 0 for v in call.args) - len(x),
             weights=_weights(call) if kind == "linear" else None,
         )
 

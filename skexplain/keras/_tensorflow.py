@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from .._head import Head
 from .._network import CHUNK, Network, chunks, rows_at_once, rowwise
 from .._propagation import Rule
+from .._stack import links_of, weights_of
 from ._activation import call, calling, unrolled, without_activation
-from ._dense_stack import dense_stack
 from ._first_dense import FirstDense, first_dense
 from ._tape import TensorArrays, record
 
@@ -59,6 +59,7 @@ class KerasNetwork(Network):
         self.dtype = tf.float64 if model.compute_dtype == "float64" else tf.float32
         self._graphs: dict[str, Callable[..., Any]] = {}
         self._features = rows.shape[1:]
+        self._rows = np.asarray(rows[:8], dtype=self.dtype.as_numpy_dtype)
         self._first: FirstDense | None = first_dense(model, rows.shape[1:])
         if self._first is not None and not self._is_affine(rows[:8]):
             self._first = None
@@ -78,7 +79,7 @@ class KerasNetwork(Network):
     ) -> NDArray:
         """With a dense first layer the path is straight in its outputs too: its weights are applied once."""
         if self._first is None:
-            return super().mean_gradient(start, stop, nodes, weights, target)
+            return self._mean_gradient_in_batches(start, stop, nodes, weights, target)
         slope = self._graph("slope of the rest", self._slope(self._rest), self._first.weight.shape[1:], "target")
         total = np.empty(stop.shape)
         for block in chunks(len(stop), max(1, CHUNK // len(nodes))):
@@ -139,7 +140,16 @@ class KerasNetwork(Network):
         return self._graphs[name]
 
     def dense_weights(self) -> list[NDArray]:
-        return dense_stack(self.model, self.ending, self._features)
+        name, found = "A method of weights", []
+
+        def tensors(x: tf.Tensor) -> list[tf.Tensor]:
+            with unrolled(self.model):
+                found.extend(links_of(record(self._raw, x, name), self.head.kind == "softmax", name))
+            return [v for v in tf.nest.flatten(found) if tf.is_tensor(v)]
+
+        values = iter(_traced(tensors, [tf.TensorSpec(self._rows.shape, self.dtype)])(tf.constant(self._rows)))
+        links = tf.nest.map_structure(lambda v: next(values).numpy() if tf.is_tensor(v) else v, found)
+        return weights_of(links, name)
 
     def _raw(self, x: tf.Tensor) -> tf.Tensor:
         """Logits or predictions, ``(n, n_raw)``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
 
 from .._head import Head, Output, decide_head, is_distribution
-from .._network import CHUNK, Network, chunks, rows_at_once
-from .._propagation import Rule
+from .._network import CHUNK, PATH_ROWS, Network, chunks, rows_at_once
+from .._propagation import Rule, against_each
+from .._stack import links_of, weights_of
 from ..exceptions import UnsupportedModelError
-from ._dense_stack import dense_stack
 from ._first_layer import FirstLayer, first_layer
 from ._tape import TorchArrays, record
 from ._untouched import as_tensor, untouched
@@ -27,8 +29,6 @@ LOG_SOFTMAX = {F.log_softmax, torch.log_softmax, Tensor.log_softmax}
 SIGMOID = {F.sigmoid, torch.sigmoid, Tensor.sigmoid, torch.special.expit}
 #: What probabilities may also be made by; in place, the argument is gone.
 SQUASHING = {torch.sigmoid_, Tensor.sigmoid_, torch.exp, Tensor.exp, F.logsigmoid, torch.special.ndtr}
-#: Rows of pre-activations formed at once along paths: small enough for the caches.
-PATH_ROWS = 2048
 
 
 class _LastActivation(TorchFunctionMode):
@@ -245,18 +245,6 @@ class TorchNetwork(Network):
                 total[block] = mean.double().cpu().numpy().reshape(total[block].shape)
         return total
 
-    def _mean_gradient_in_batches(
-        self, start: NDArray, stop: NDArray, nodes: NDArray, weights: NDArray, target: NDArray
-    ) -> NDArray:
-        """The plain sum, several nodes at once when the rows are few."""
-        total = np.zeros(stop.shape)
-        for block in chunks(len(nodes), min(PATH_ROWS, rows_at_once(stop)) // max(1, len(stop))):
-            a = nodes[block].reshape(block.stop - block.start, -1, *[1] * (stop.ndim - 1))
-            points = start + a * (stop - start)
-            g = self.gradient(points.reshape(-1, *stop.shape[1:]), np.tile(target, len(a)))
-            total += np.tensordot(weights[block], g.reshape(points.shape), axes=1)
-        return total
-
     def predict_replaced(
         self, X: NDArray, reference: NDArray, groups: Sequence[NDArray], coalitions: NDArray
     ) -> NDArray:
@@ -284,24 +272,47 @@ class TorchNetwork(Network):
         return out
 
     def dense_weights(self) -> list[NDArray]:
-        # log-probabilities are logits, up to a constant a row
-        ending = "log_softmax" if self.head.kind == "softmax" else None
-        with self._differentiating():
-            return dense_stack(self._raw, self._rows, ending)
+        name = "A method of weights"
+        with untouched(self.module), torch.no_grad():
+            tape = record(self._raw, self._rows, name)
+            links = tree_map_only(Tensor, lambda v: v.cpu().numpy(), links_of(tape, self.head.kind == "softmax", name))
+        return weights_of(links, name)
 
     def propagate(self, X: NDArray, reference: NDArray, rule: Rule, target: NDArray) -> NDArray:
-        out = np.empty(X.shape)
-        function, slopes = self._raw, self._matrix.T
-        if self.head.squash is not None:
-            function, slopes = self._outputs, torch.eye(self.n_outputs, dtype=self.dtype, device=self.device)
+        out, xp = np.empty(X.shape), TorchArrays(self.dtype)
+        function, slopes = self._explained()
         with untouched(self.module), torch.no_grad():
             for block in chunks(len(X), rows_at_once(X)):
                 r = reference if len(reference) == 1 else reference[block]
                 rows = (X[block], *rule.others(X[block], r))
                 tapes = [record(function, self._tensor(v), rule.strategy) for v in rows]
                 slope = slopes[as_tensor(target[block]).to(self.device)]
-                out[block] = rule.backward(tapes, slope, TorchArrays(self.dtype)).double().cpu().numpy()
+                out[block] = rule.backward(tapes, slope, xp).double().cpu().numpy()
         return out
+
+    def mean_propagate(self, X: NDArray, references: NDArray, rule: Rule, target: NDArray) -> NDArray:
+        """Where rows do not get mixed up, each row and each reference is run once, not once a pair."""
+        xp, (function, slopes) = TorchArrays(self.dtype), self._explained()
+        with untouched(self.module), torch.no_grad():
+            run = record(function, self._tensor(references), rule.strategy)
+            if against_each(run, run) is None:
+                return super().mean_propagate(X, references, rule, target)
+            out, pairs = np.empty(X.shape), PATH_ROWS // len(references)
+            slope = slopes[as_tensor(target).to(self.device)]
+            for rows in chunks(len(X), max(pairs, rows_at_once(X))):
+                tape = record(function, self._tensor(X[rows]), rule.strategy)
+                for part in chunks(len(tape.values[0]), pairs):
+                    tapes = against_each(replace(tape, values=[v[part] for v in tape.values]), run)
+                    assert tapes is not None
+                    block = slice(rows.start + part.start, rows.start + part.stop)
+                    out[block] = rule.backward(tapes, slope[block], xp).mean(0).double().cpu().numpy()
+        return out
+
+    def _explained(self) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+        """A function of rows, and for each explained output the weights of the function's results."""
+        if self.head.squash is None:
+            return self._raw, self._matrix.T
+        return self._outputs, torch.eye(self.n_outputs, dtype=self.dtype, device=self.device)
 
     def _raw(self, x: Tensor) -> Tensor:
         """Logits or predictions, ``(n, n_raw)``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflat
 
 from .._propagation import Kind, Step, Tape, Weights
 from ..exceptions import UnsupportedLayerError
+from ._composites import COMPOSITES
 
 aten = torch.ops.aten
 
@@ -50,9 +50,8 @@ STEPS = set(
     "gt lt ge le eq ne sign sgn round floor ceil trunc heaviside logical_not bitwise_not logical_and logical_or "
     "bitwise_and bitwise_or isnan isinf isfinite remainder fmod floor_divide".split()
 )
-COMPARISONS = {"gt", "lt", "ge", "le", "eq", "ne"}
 #: Linear operations whose results depend on the numbers in the same place only.
-POINTWISE = set("add sub rsub mul neg div where _to_copy masked_fill clone alias detach lift_fresh".split())
+POINTWISE = set("add sub rsub mul neg div where masked_fill".split())
 BATCH_NORM = {"native_batch_norm": 7, "_native_batch_norm_legit_no_training": 6}  # where their eps stands
 SOFTMAX = {"_softmax", "_safe_softmax", "_log_softmax"}
 #: What makes weights for what it is multiplied with.
@@ -78,6 +77,13 @@ class TorchArrays:
     @staticmethod
     def where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
         return torch.where(condition, a, b)
+
+    @staticmethod
+    def unless(condition: Tensor, value: Tensor, otherwise: Callable[[Callable], Tensor]) -> Tensor:
+        places = (~condition).nonzero(as_tuple=True)
+        if len(places[0]):
+            value[places] = otherwise(lambda v: v.expand(condition.shape)[places])
+        return value
 
     @staticmethod
     def zeros_like(a: Tensor) -> Tensor:
@@ -117,7 +123,7 @@ def record(function: Callable[[Tensor], Tensor], x: Tensor, strategy: str) -> Ta
         For an operation that there is no rule for.
     """
     with torch.no_grad(), _taken_apart():
-        recorder = _Recorder(x, strategy)
+        recorder = Recorder(x, strategy)
         with recorder:
             # without mutations: a value on the tape stays what it was
             out = torch.func.functionalize(function, remove="mutations_and_views")(x)
@@ -139,7 +145,7 @@ def _taken_apart() -> Iterator[None]:
         torch._C._set_mkldnn_enabled(onednn)
 
 
-class _Call:
+class Call:
     """An operation with its arguments, some of which vary with the network's input."""
 
     def __init__(self, func: Any, args: Any, kwargs: Any, position: dict[int, int]) -> None:
@@ -182,7 +188,7 @@ def _name(func: Any) -> str:
     return name.removesuffix("_")
 
 
-class _Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):
     """Sees every operation below torch's autograd, where each has one name."""
 
     def __init__(self, x: Tensor, strategy: str) -> None:
@@ -202,7 +208,7 @@ class _Recorder(TorchDispatchMode):
         return UnsupportedLayerError(what, self.strategy)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        call = _Call(func, args, kwargs or {}, self.position)
+        call = Call(func, args, kwargs or {}, self.position)
         unusable = [self.without_rule[id(v)] for v in call.flat if isinstance(v, Tensor) and id(v) in self.without_rule]
         if unusable and call.name in SHAPE:
             return tree_map(lambda v: self.unusable(v, unusable[0]), func(*args, **(kwargs or {})))
@@ -212,9 +218,9 @@ class _Recorder(TorchDispatchMode):
             return func(*args, **(kwargs or {}))
         if func._schema.is_mutable:
             return self._in_place(func, args, kwargs or {})
-        if call.name in LOWERED:
+        if call.name in COMPOSITES:
             with self:
-                result = LOWERED[call.name](self, call, *args, **(kwargs or {}))
+                result = COMPOSITES[call.name](self, call, *args, **(kwargs or {}))
             if result is not NotImplemented:
                 return result
         if call.name not in KNOWN:
@@ -233,7 +239,7 @@ class _Recorder(TorchDispatchMode):
         self._record(call, out)
         return out
 
-    def _record(self, call: _Call, out: Any) -> None:
+    def _record(self, call: Call, out: Any) -> None:
         several = isinstance(out, list | tuple)
         for k, result in enumerate(tree_leaves(out)):
             if not isinstance(result, Tensor):
@@ -251,7 +257,7 @@ class _Recorder(TorchDispatchMode):
         self.alive.append(result)
         return result
 
-    def _append(self, call: _Call, result: Tensor, which: int | None) -> None:
+    def _append(self, call: Call, result: Tensor, which: int | None) -> None:
         self.steps.append(self._step(call, result, which))
         self.position[id(result)] = len(self.values)
         self.values.append(result)
@@ -266,14 +272,14 @@ class _Recorder(TorchDispatchMode):
         before = target.clone()
         if id(target) in self.position:
             self.values[self.position[id(target)]] = before
-            call = _Call(functional, args, kwargs, self.position)
+            call = Call(functional, args, kwargs, self.position)
         else:
-            call = _Call(functional, (before, *args[1:]), kwargs, self.position)
+            call = Call(functional, (before, *args[1:]), kwargs, self.position)
         out = func(*args, **kwargs)
         self._append(call, out, None)
         return out
 
-    def _step(self, call: _Call, out: Tensor, which: int | None) -> Step:
+    def _step(self, call: Call, out: Tensor, which: int | None) -> Step:
         """The step that an operation with this result is."""
         x = [self.values[i] for i in call.inputs]
         same_shape = all(v.shape == out.shape for v in x)
@@ -284,14 +290,15 @@ class _Recorder(TorchDispatchMode):
             kind=kind,
             inputs=call.inputs,
             output=len(self.values),
-            vjp=_vjp(call, kind, which, out, x),
-            pointwise=same_shape and (kind in ("elementwise", "step") or call.name in POINTWISE),
+            vjp=_vjp(call, kind, which, affine),
+            pointwise=same_shape and (affine is not None or kind in ("elementwise", "step") or call.name in POINTWISE),
             gate=call.name in GATES,
             affine=affine,
+            constants=sum(isinstance(v, Tensor) for v in call.flat) - len(x),
             weights=_weights(call) if kind == "linear" else None,
         )
 
-    def _kind(self, call: _Call, out: Tensor, x: Sequence[Tensor]) -> Kind:
+    def _kind(self, call: Call, out: Tensor, x: Sequence[Tensor]) -> Kind:
         name, varying, one = call.name, call.varying, len(x) == 1
         if name in INDEXING and any(k in INDEXING[name] for k in varying):
             if _is_lookup(call, out, x):
@@ -321,7 +328,7 @@ class _Recorder(TorchDispatchMode):
         raise self.refuse(f"the operation {name.strip('_')!r}")
 
 
-def _is_lookup(call: _Call, out: Tensor, x: Sequence[Tensor]) -> bool:
+def _is_lookup(call: Call, out: Tensor, x: Sequence[Tensor]) -> bool:
     """Whether an operation takes whole rows of a constant table, by numbers that come from the input."""
     if len(x) != 1:
         return False
@@ -338,10 +345,12 @@ def _is_lookup(call: _Call, out: Tensor, x: Sequence[Tensor]) -> bool:
     )
 
 
-def _vjp(call: _Call, kind: Kind, which: int | None, out: Tensor, x: Sequence[Tensor]) -> Any:
+def _vjp(call: Call, kind: Kind, which: int | None, affine: tuple[Any, Any] | None) -> Any:
     """The transposed derivative of an operation; see `Step`."""
-    if kind == "step" or (call.name == "_to_copy"):
+    if kind == "step" or call.name == "_to_copy":
         return lambda values, g: [g]
+    if affine is not None:
+        return lambda values, g: [g * affine[0]]
     if kind == "lookup":
         return lambda values, g: [g.reshape(*values[0].shape, -1).sum(-1)]
     if kind == "softmax":
@@ -350,7 +359,7 @@ def _vjp(call: _Call, kind: Kind, which: int | None, out: Tensor, x: Sequence[Te
         return lambda values, g: _where_vjp(call, values, g)
     weights = _weights(call) if call.name in ("mm", "addmm") else None
     if weights is not None:
-        return lambda values, g: [g @ weights.weight.T]
+        return lambda values, g: [weights.transpose(g, weights.weight, values[0])]
 
     def vjp(values: Sequence[Tensor], g: Tensor) -> Sequence[Tensor]:
         with torch.enable_grad():
@@ -365,14 +374,14 @@ def _vjp(call: _Call, kind: Kind, which: int | None, out: Tensor, x: Sequence[Te
     return vjp
 
 
-def _softmax_vjp(call: _Call, values: Sequence[Tensor], g: Tensor) -> Tensor:
+def _softmax_vjp(call: Call, values: Sequence[Tensor], g: Tensor) -> Tensor:
     y = call(values)
     if call.name == "_log_softmax":
         return g - y.exp() * g.sum(-1, keepdim=True)
     return y * (g - (g * y).sum(-1, keepdim=True))
 
 
-def _where_vjp(call: _Call, values: Sequence[Tensor], g: Tensor) -> list[Tensor]:
+def _where_vjp(call: Call, values: Sequence[Tensor], g: Tensor) -> list[Tensor]:
     """Of ``c a + (1 - c) b``, in the places that vary; 0 where g is, whatever a and b are there."""
     places = dict(zip(call.varying, values, strict=True))
     c, a, b = (torch.as_tensor(places.get(k, call.args[k])).to(g.dtype) for k in range(3))
@@ -381,11 +390,12 @@ def _where_vjp(call: _Call, values: Sequence[Tensor], g: Tensor) -> list[Tensor]
     return [parts[k].sum_to_size(v.shape) for k, v in places.items()]
 
 
-def _affine(call: _Call, out: Tensor) -> tuple[Any, Any] | None:
+def _affine(call: Call, out: Tensor) -> tuple[Any, Any] | None:
     """Scale and shift of an operation on one input that is nothing else."""
     name, k, args = call.name, call.varying[0], call.args
-    if name in ("clone", "alias", "detach", "lift_fresh", "_to_copy"):
-        return (1.0, 0.0) if out.is_floating_point() else None
+    if name in ("clone", "alias", "detach", "lift_fresh", "view", "_unsafe_view", "_to_copy"):
+        rounds = call.flat[k].is_floating_point() and not out.is_floating_point()
+        return None if rounds else (1.0, 0.0)
     if name == "neg":
         return -1.0, 0.0
     if name in ("add", "sub", "rsub"):
@@ -405,7 +415,7 @@ def _affine(call: _Call, out: Tensor) -> tuple[Any, Any] | None:
     return None
 
 
-def _weights(call: _Call) -> Weights | None:
+def _weights(call: Call) -> Weights | None:
     """Weights of dense layers and convolutions."""
     if call.name in ("mm", "addmm"):
         first = 0 if call.name == "mm" else 1
@@ -414,7 +424,7 @@ def _weights(call: _Call) -> Weights | None:
         weight, bias = call.args[first + 1], call.args[0] if first else None
         if call.options:
             weight, bias = weight * call.options.get("alpha", 1), bias * call.options.get("beta", 1)
-        return Weights("dense", weight, bias, torch.matmul, lambda g, w, like: g @ w.T, _scaled_dense)
+        return Weights("dense", weight, bias, torch.matmul, lambda g, w, like: g.to(w.dtype) @ w.T, _scaled_dense)
     if call.name == "convolution" and call.varying == [0]:
         _, weight, bias, *options = call.args
 
@@ -453,243 +463,3 @@ def _per_channel(s: Any, axis: int, channels: int) -> Tensor | None:
     if s.numel() == 1:
         return s.reshape(1)
     return s.reshape(-1) if s.ndim >= -axis and s.numel() == channels == s.shape[axis] else None
-
-
-# Operations that are made of others. Each takes the recorder and the call, then the operation's own arguments, and
-# gives NotImplemented where it is to be recorded as it is.
-
-
-def _layer_norm(at: _Recorder, call: _Call, x: Tensor, shape: Any, weight: Any, bias: Any, eps: float) -> Any:
-    y = _normalised(x, tuple(range(-len(shape), 0)), eps)
-    y = y if weight is None else y * weight
-    return (y if bias is None else y + bias), *_statistics(at, x)
-
-
-def _normalised(x: Tensor, dims: Any, eps: float) -> Tensor:
-    c = x - x.mean(dims, keepdim=True)
-    return c * torch.rsqrt((c * c).mean(dims, keepdim=True) + eps)
-
-
-def _statistics(at: _Recorder, x: Tensor) -> list[Tensor]:
-    return [at.unusable(x.new_zeros(0), "statistics of a normalisation") for _ in range(2)]
-
-
-def _group_norm(
-    at: _Recorder, call: _Call, x: Tensor, weight: Any, bias: Any, n: int, c: int, hw: int, groups: int, eps: float
-) -> Any:
-    y = _normalised(x.reshape(n, groups, -1), (-1,), eps).reshape(x.shape)
-    return _per_channel_affine(y, weight, bias), *_statistics(at, x)
-
-
-def _per_channel_affine(y: Tensor, weight: Any, bias: Any) -> Tensor:
-    channels = (1, -1, *[1] * (y.ndim - 2))
-    y = y if weight is None else y * weight.view(channels)
-    return y if bias is None else y + bias.view(channels)
-
-
-def _batch_norm(
-    at: _Recorder, call: _Call, x: Tensor, weight: Any, bias: Any, mean: Any, var: Any, *options: Any
-) -> Any:
-    training, _, eps = options
-    if not training:
-        return NotImplemented
-    if len(x) != 1:  # instance normalisation puts all rows into one
-        raise at.refuse("batch normalisation by the statistics of the batch")
-    y = _normalised(x, tuple(range(2, x.ndim)), eps)
-    return _per_channel_affine(y, weight, bias), *_statistics(at, x)
-
-
-def _rms_norm(at: _Recorder, call: _Call, x: Tensor, shape: Any, weight: Any = None, eps: float | None = None) -> Any:
-    eps = torch.finfo(x.dtype).eps if eps is None else eps
-    y = x * torch.rsqrt((x * x).mean(tuple(range(-len(shape), 0)), keepdim=True) + eps)
-    return (y if weight is None else y * weight), _statistics(at, x)[0]
-
-
-def _var(at: _Recorder, call: _Call, x: Tensor, dim: Any = None, **options: Any) -> Tensor:
-    dims = tuple(range(x.ndim)) if dim is None else tuple(dim)
-    n, correction = math.prod(x.shape[d] for d in dims), options.get("correction", 1)
-    c = x - x.mean(dims, keepdim=True)
-    return (c * c).sum(dims, keepdim=options.get("keepdim", False)) / (n - (1 if correction is None else correction))
-
-
-def _std(at: _Recorder, call: _Call, x: Tensor, dim: Any = None, **options: Any) -> Tensor:
-    return _var(at, call, x, dim, **options).sqrt()
-
-
-def _var_mean(at: _Recorder, call: _Call, x: Tensor, dim: Any = None, **options: Any) -> Any:
-    dims = tuple(range(x.ndim)) if dim is None else tuple(dim)
-    return _var(at, call, x, dim, **options), x.mean(dims, keepdim=options.get("keepdim", False))
-
-
-def _norm(at: _Recorder, call: _Call, x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False) -> Any:
-    if ord != 2:
-        return NotImplemented
-    dims = tuple(range(x.ndim)) if dim is None else tuple(dim)
-    return (x * x).sum(dims, keepdim=keepdim).sqrt()
-
-
-def _div(at: _Recorder, call: _Call, a: Any, b: Any, **options: Any) -> Any:
-    if options or 1 not in call.varying:
-        return NotImplemented
-    return a * torch.reciprocal(b)
-
-
-def _compare(at: _Recorder, call: _Call, a: Any, b: Any) -> Any:
-    return call.func(a - b, torch.zeros_like(b)) if len(call.varying) == 2 else NotImplemented
-
-
-def _masked_fill(at: _Recorder, call: _Call, x: Tensor, mask: Tensor, value: Any) -> Any:
-    return torch.where(mask, value, x) if 1 in call.varying else NotImplemented
-
-
-def _addcmul(at: _Recorder, call: _Call, x: Tensor, a: Tensor, b: Tensor, value: float = 1) -> Tensor:
-    return x + value * a * b
-
-
-def _addcdiv(at: _Recorder, call: _Call, x: Tensor, a: Tensor, b: Tensor, value: float = 1) -> Tensor:
-    return x + value * a / b
-
-
-def _lerp(at: _Recorder, call: _Call, a: Tensor, b: Tensor, weight: Any) -> Tensor:
-    return a + weight * (b - a)
-
-
-def _glu(at: _Recorder, call: _Call, x: Tensor, dim: int = -1) -> Tensor:
-    a, b = x.chunk(2, dim)
-    return a * torch.sigmoid(b)
-
-
-def _softmax(at: _Recorder, call: _Call, x: Tensor, dim: int, *others: Any, **options: Any) -> Any:
-    """Over the last axis."""
-    if dim in (-1, x.ndim - 1):
-        return NotImplemented
-    return call.func(x.movedim(dim, -1), -1, *others, **options).movedim(-1, dim)
-
-
-def _logsumexp(at: _Recorder, call: _Call, x: Tensor, dim: Any, keepdim: bool = False) -> Any:
-    if len(dim) != 1:
-        return NotImplemented
-    last = x.movedim(dim[0], -1)
-    out = (last - torch.log_softmax(last, -1))[..., :1].movedim(-1, dim[0])
-    return out if keepdim else out.squeeze(dim[0])
-
-
-def _amax(at: _Recorder, call: _Call, x: Tensor, dim: Any = (), keepdim: bool = False) -> Any:
-    """Over the last axis, which is not kept."""
-    dims = sorted(d % x.ndim for d in dim) if len(dim) else list(range(x.ndim))
-    if dims == [x.ndim - 1] and not keepdim:
-        return NotImplemented
-    rest = [d for d in range(x.ndim) if d not in dims]
-    top = torch.amax(x.permute(*rest, *dims).reshape(*[x.shape[d] for d in rest], -1), -1)
-    return top.reshape([1 if d in dims else x.shape[d] for d in range(x.ndim)]) if keepdim else top
-
-
-def _amin(at: _Recorder, call: _Call, x: Tensor, dim: Any = (), keepdim: bool = False) -> Any:
-    return -torch.amax(-x, tuple(dim), keepdim)
-
-
-def _max(at: _Recorder, call: _Call, x: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
-    if isinstance(dim, Tensor):
-        return _maximum(at, call, x, dim)
-    if dim is None:
-        return torch.amax(x, tuple(range(x.ndim)))
-    return _with_place(at, torch.amax(x, (dim,), keepdim))
-
-
-def _with_place(at: _Recorder, top: Tensor) -> tuple[Tensor, Tensor]:
-    """A maximum, and the index of its place, which nothing may be computed from."""
-    return top, at.unusable(torch.zeros(top.shape, dtype=torch.long, device=top.device), "the place of a maximum")
-
-
-def _min(at: _Recorder, call: _Call, x: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
-    if isinstance(dim, Tensor):
-        return _minimum(at, call, x, dim)
-    result = _max(at, call, -x, dim, keepdim)
-    return (-result[0], result[1]) if isinstance(result, tuple) else -result
-
-
-def _maximum(at: _Recorder, call: _Call, a: Tensor, b: Tensor) -> Any:
-    if len(call.varying) != 2:
-        return NotImplemented
-    return torch.amax(torch.stack(torch.broadcast_tensors(a, b), -1), -1)
-
-
-def _minimum(at: _Recorder, call: _Call, a: Tensor, b: Tensor) -> Any:
-    return NotImplemented if len(call.varying) != 2 else -_maximum(at, call, -a, -b)
-
-
-def _max_pool(
-    at: _Recorder,
-    call: _Call,
-    x: Tensor,
-    size: Any,
-    stride: Any = (),
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-) -> Any:
-    """Windows moved to a last axis, and the maximum over it."""
-    d = x.ndim - 2
-    size = _each(size, d)
-    stride = _each(stride, d) if stride else size
-    padding, dilation = _each(padding, d), _each(dilation, d)
-    lowest = torch.finfo(x.dtype).min / 4
-    for k in range(d):
-        axis, reach = 2 + k, dilation[k] * (size[k] - 1) + 1
-        length = x.shape[axis] + 2 * padding[k]
-        n = -((reach - length) // stride[k]) + 1 if ceil_mode else (length - reach) // stride[k] + 1
-        if ceil_mode and (n - 1) * stride[k] >= length - padding[k]:
-            n -= 1  # a window must not start behind the input
-        right = max(padding[k], (n - 1) * stride[k] + reach - length + padding[k])
-        if padding[k] or right:
-            behind = x.ndim - 1 - axis
-            x = torch.constant_pad_nd(x, [0, 0] * behind + [padding[k], right], lowest)
-        starts = torch.arange(n, device=x.device) * stride[k]
-        index = starts[:, None] + dilation[k] * torch.arange(size[k], device=x.device)
-        x = x.index_select(axis, index.reshape(-1)).unflatten(axis, index.shape).movedim(axis + 1, -1)
-    top = torch.amax(x.flatten(-d), -1)
-    return _with_place(at, top) if "indices" in call.name else top
-
-
-def _each(v: Any, d: int) -> list[int]:
-    v = [v] if isinstance(v, int) else list(v)
-    return v * d if len(v) == 1 else v
-
-
-def _adaptive_max_pool(at: _Recorder, call: _Call, x: Tensor, size: Any) -> Any:
-    if any(s != 1 for s in size):
-        return NotImplemented
-    return _with_place(at, torch.amax(x, tuple(range(-len(size), 0)), True))
-
-
-LOWERED: dict[str, Callable[..., Any]] = {
-    "native_layer_norm": _layer_norm,
-    "native_group_norm": _group_norm,
-    "native_batch_norm": _batch_norm,
-    "_fused_rms_norm": _rms_norm,
-    "var": _var,
-    "std": _std,
-    "var_mean": _var_mean,
-    "linalg_vector_norm": _norm,
-    "norm": _norm,
-    "div": _div,
-    **dict.fromkeys(COMPARISONS, _compare),
-    "masked_fill": _masked_fill,
-    "addcmul": _addcmul,
-    "addcdiv": _addcdiv,
-    "lerp": _lerp,
-    "glu": _glu,
-    **dict.fromkeys(SOFTMAX, _softmax),
-    "logsumexp": _logsumexp,
-    "amax": _amax,
-    "amin": _amin,
-    "max": _max,
-    "min": _min,
-    "maximum": _maximum,
-    "minimum": _minimum,
-    "max_pool1d": _max_pool,
-    "max_pool2d_with_indices": _max_pool,
-    "max_pool3d_with_indices": _max_pool,
-    "adaptive_max_pool2d": _adaptive_max_pool,
-    "adaptive_max_pool3d": _adaptive_max_pool,
-}

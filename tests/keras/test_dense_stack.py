@@ -103,15 +103,15 @@ OTHERS = {
     ),
     "gate": lambda: functional(lambda h: layers.Multiply()([h, layers.Activation("sigmoid")(layers.Dense(8)(h))])),
 }
-NAMES = {  # as Keras calls it, as torch does
+NAMES = {  # as TensorFlow calls it, as torch does
     "residual": ("Add", "add"),
-    "skipping": ("Concatenate", "cat"),
-    "convolution": ("Reshape", "permute"),
-    "layer norm": ("LayerNormalization", "layer_norm"),
-    "softmax within": ("Dense, softmax", "softmax"),
+    "skipping": ("Concat", "cat"),
+    "convolution": ("Conv", "permute"),
+    "layer norm": ("Mul", "mul"),
+    "softmax within": ("Softmax", "softmax"),
     "softmax layer within": ("Softmax", "softmax"),
-    "tokens": ("Reshape", "on rows of shape"),
-    "gate": ("Multiply", "mul"),
+    "tokens": ("MatMul|Reshape", "mm"),
+    "gate": ("Mul", "mul"),
 }
 
 
@@ -121,18 +121,29 @@ def test_refused_by_name(name):
         found(OTHERS[name](), regression=True)
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="torch is observed, and needs no graph")
-@pytest.mark.parametrize(
-    ("model", "layer"),
-    [
-        (lambda: nets.Subclassed(), "Subclassed"),
-        (lambda: of(layers.Dense(8, lambda z: 2 * z)), "factor"),
-        (lambda: functional(lambda h: h * 2.0), "Multiply"),
-        (lambda: functional(keras.ops.negative), "factor"),
-    ],
-)
-def test_without_a_known_graph_or_factor(model, layer):
-    model = model()
+@pytest.mark.parametrize("factor", [lambda h: h * 2.0, keras.ops.negative], ids=["double", "negative"])
+def test_a_constant_factor_belongs_to_its_layer(factor):
+    model = functional(factor)
+    first, second = found(model, regression=True)
+    kernel, last = kernels(model)
+    sign = 2 if factor is not keras.ops.negative else -1
+    np.testing.assert_allclose(first, sign * kernel, rtol=1e-5)
+    np.testing.assert_allclose(second, last, rtol=1e-5)
+
+
+class Written(keras.Model):
+    """Without a graph that Keras knows."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = layers.Dense(8), layers.Dense(3)
+
+    def call(self, x):
+        return self.b(keras.ops.silu(self.a(x)))
+
+
+def test_subclassed_models():
+    model = Written()
     model(X[:1])
-    with pytest.raises(UnsupportedLayerError, match=layer):
-        as_network(model, X, regression=True).dense_weights()
+    for got, layer in zip(as_network(model, X, regression=True).dense_weights(), (model.a, model.b), strict=True):
+        np.testing.assert_allclose(got, kernels(layer)[0], rtol=1e-6)

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from skexplain._dense_network import DenseNetwork
+from skexplain._network import Network
+from skexplain._propagation import Rescale
 from skexplain._wrap import as_network
 from skexplain.attributions import LRP, DeepLIFT, DeepSHAP
 from skexplain.exceptions import UnsupportedLayerError
@@ -383,7 +385,7 @@ def test_torch_agrees_with_the_numpy_network(strategy, output):
     ("body", "what"),
     [
         (lambda net, x: net.b(torch.cumprod(net.a(x), 1)), "cumprod"),
-        (lambda net, x: net.b(net.a(x)) if x.mean() > 0 else net.b(-net.a(x)), "branch"),
+        (lambda net, x: net.b(net.a(x)) if x.abs().sum() > 0 else net.b(-net.a(x)), "branch"),
         (lambda net, x: net.b(torch.sort(net.a(x), 1).values), "sort"),
     ],
     ids=["cumprod", "branch", "sort"],
@@ -412,3 +414,28 @@ def test_a_bias_added_later_is_the_layers_own():
         first, *others = [attribute(LRP(rule=rule), net) for net in nets]
         for other in others:
             np.testing.assert_allclose(other, first, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: mlp(nn.Tanh),
+        lambda: stack(
+            nn.BatchNorm1d(D), nn.Linear(D, 8), nn.BatchNorm1d(8), nn.PReLU(8), nn.Flatten(), nn.Linear(8, 3)
+        ),
+        lambda: stack(nn.Linear(D, 8), nn.LayerNorm(8), nn.Linear(8, 3)),
+        lambda: Body(lambda net, x: net.b(torch.relu(net.a(x)) + net.a(x))),
+        cnn,
+    ],
+    ids=["dense", "scales", "layer norm", "residual", "convolution"],
+)
+@pytest.mark.parametrize("output", ["margin", "probability"])
+def test_many_references_are_their_mean(build, output):
+    """The plain definition runs each pair; a stack of layers is run once a row and once a reference."""
+    net, rule = network(nn.Sequential(build(), nn.Softmax(1)), output), Rescale("deepshap")
+    rows = np.concatenate([X, B[:3]])  # some of which are references themselves
+    target = np.arange(len(rows)) % 3
+    fast = net.mean_propagate(rows, B, rule, target)
+    each = [net.propagate(rows, B[k : k + 1], rule, target) for k in range(len(B))]
+    np.testing.assert_allclose(fast, np.mean(each, axis=0), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(fast, Network.mean_propagate(net, rows, B, rule, target), rtol=1e-9, atol=1e-12)

@@ -105,7 +105,7 @@ def outcome(strategy: Any, ready: BareNetwork, name: str, X: NDArray | None = No
 def _gap(strategy: Any, ready: BareNetwork, X: NDArray, B: NDArray, values: NDArray) -> float:
     reference = strategy.reference(B).astype(B.dtype)
     f, base = ready.outputs(X), ready.outputs(reference)
-    spread = np.concatenate([f, base, ready.outputs(B)]).std(axis=0)
+    spread = np.concatenate([base, ready.outputs(B)]).std(axis=0)
     explained = f.argmax(axis=1), np.arange(len(X))
     delta = (f - base.mean(axis=0))[explained[::-1]]
     return float(np.max(np.abs(values.sum(axis=1) - delta) / spread[explained[0]]))
