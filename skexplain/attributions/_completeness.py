@@ -63,21 +63,11 @@ def integrate(
         (integer look-ups, rounding), so no gradient method can see it.
     """
     f_x, f_start = network.predict(X), network.predict(start)
-    delta = pick(f_x, target) - pick(f_start, target)
     known = np.concatenate([network.predict(background), f_start if len(f_start) == 1 else f_start[:0]])
-    size = np.maximum(np.abs(known).max(axis=0)[target], np.abs(pick(f_x, target)))
-    rounding, spread = 8 * network.eps * size, spread_of(known, target, delta, size * network.eps)
-    drowned = (rounding > ROUNDING * np.maximum(spread, rounding)) & (delta != 0)
-    if drowned.any():
-        raise CompletenessError(
-            f"The outputs, of size {size[drowned].max():.2g}, differ so little, by about {spread[drowned].min():.2g}, "
-            "that their rounding hides whether attributions add up. Train in dtype='float64', or subtract a constant "
-            "from the target."
-        )
-    allowed = np.maximum(tolerance * spread, rounding)
+    sums = Sums.of(network, pick(f_x, target), pick(f_start, target), known, target, 8)
 
     values, rows = np.empty(X.shape), np.arange(len(X))
-    gap, worst = np.zeros(len(X)), np.zeros(len(X))
+    gap, spread, worst = np.zeros(len(X)), np.zeros(len(X)), np.zeros(len(X))
     for doubling in range(MAX_DOUBLINGS + 1):
         s = start if len(start) == 1 else start[rows]
         nodes, weights = gauss_legendre(n_steps)
@@ -88,9 +78,9 @@ def integrate(
                 "look for a division, a logarithm or a square root near zero in the model, "
                 "or use attribution='permutation'."
             )
-        gap[rows] = np.abs(values[rows].reshape(len(rows), -1).sum(axis=1) - delta[rows])
+        gap[rows], spread[rows], allowed = sums[rows].gaps(values[rows], tolerance)
         worst = np.maximum(worst, gap)
-        rows = rows[gap[rows] > allowed[rows]]
+        rows = rows[gap[rows] > allowed]
         if len(rows) == 0:
             return Attributed(values, gap=float(np.max(gap / spread, initial=0.0)))
         # many rows tell early whether steps help; for a few it is cheap to find out
@@ -134,11 +124,12 @@ def check_sums(
         When it is above `TOLERANCE`, or values are not finite.
     """
     f_x, f_r = network.predict(X), network.predict(reference)
-    known, delta = np.concatenate([f_r, network.predict(background)]), pick(f_x, target) - f_r.mean(axis=0)[target]
-    size = np.maximum(np.abs(known).max(axis=0)[target], np.abs(pick(f_x, target)))
-    rounding, spread = 32 * network.eps * size, spread_of(known, target, delta, size * network.eps)
-    gap = np.abs(values.reshape(len(X), -1).sum(axis=1) - delta)
-    bad = ~(gap <= np.maximum(TOLERANCE * spread, rounding))  # also NaN
+    known = np.concatenate([f_r, network.predict(background)])
+    # differences are averaged, so that the mean of one and the same number is that number
+    base = f_r[0] + (f_r - f_r[0]).mean(axis=0)
+    sums = Sums.of(network, pick(f_x, target), base[target], known, target, 32)
+    gap, spread, allowed = sums.gaps(values)
+    bad = ~(gap <= allowed)  # also NaN
     if np.any(bad):
         raise CompletenessError(
             f"For {np.count_nonzero(bad)} of {len(X)} rows the attributions miss f(x) - f(reference) by up to "
@@ -149,11 +140,59 @@ def check_sums(
     return float(np.max(gap / spread, initial=0.0))
 
 
-def spread_of(known: NDArray, target: NDArray, delta: NDArray, rounding: NDArray) -> NDArray:
-    """Standard deviation of each row's output over rows that are always the same, ``(n,)``.
+class Sums:
+    """What the attributions of rows should add up to, and how exactly that can be known.
 
-    How a row is explained may not depend on the rows explained with it. Where the known rows give one and the same
-    output, the size of ``delta``.
+    Attributes
+    ----------
+    delta : ndarray of shape (n,)
+        The sums.
+    spread : ndarray of shape (n,)
+        Standard deviation of each row's output over rows that are always the same; 0 where it is no more than their
+        rounding. How a row is explained may not depend on the rows explained with it.
+    size, rounding : ndarray of shape (n,)
+        Of the outputs, and of their differences.
     """
+
+    def __init__(self, delta: NDArray, spread: NDArray, size: NDArray, rounding: NDArray) -> None:
+        self.delta, self.spread, self.size, self.rounding = delta, spread, size, rounding
+
+    @classmethod
+    def of(cls, network: Network, f_x: NDArray, f_r: NDArray, known: NDArray, target: NDArray, roundings: int) -> Sums:
+        """Of outputs ``f_x`` and ``f_r`` ``(n,)`` and those of known rows ``(m, n_outputs)``."""
+        size = np.maximum(np.abs(known).max(axis=0)[target], np.abs(f_x))
+        spread = known.std(axis=0)[target]
+        spread = np.where(spread > 8 * network.eps * size, spread, 0)
+        return cls(f_x - f_r, spread, size, roundings * network.eps * size)
+
+    def __getitem__(self, rows: NDArray) -> Sums:
+        """Some of the rows."""
+        return Sums(self.delta[rows], self.spread[rows], self.size[rows], self.rounding[rows])
+
+    def gaps(self, values: NDArray, tolerance: float = TOLERANCE) -> tuple[NDArray, NDArray, NDArray]:
+        """Size of each row's gap, the spread in whose units it is reported, and the largest gap accepted, all ``(n,)``.
+
+        Raises
+        ------
+        CompletenessError
+            When outputs differ by so little that their rounding hides the sums.
+        """
+        flat = values.reshape(len(values), -1)
+        # where the known rows give one and the same output, what has to be added up
+        alone = np.maximum(np.abs(self.delta), np.abs(flat).sum(axis=1))
+        spread = np.where(self.spread > 0, self.spread, alone)
+        drowned = (self.rounding > ROUNDING * spread) & (spread > 0)
+        if drowned.any():
+            raise CompletenessError(
+                f"The outputs, of size {self.size[drowned].max():.2g}, differ so little, by about "
+                f"{spread[drowned].min():.2g}, that their rounding hides whether attributions add up. Train in "
+                "dtype='float64', or subtract a constant from the target."
+            )
+        gap, allowed = np.abs(flat.sum(axis=1) - self.delta), np.maximum(tolerance * spread, self.rounding)
+        return gap, np.maximum(spread, np.maximum(self.rounding, np.finfo(np.float64).tiny)), allowed
+
+
+def spread_of(known: NDArray, target: NDArray, otherwise: NDArray, rounding: NDArray) -> NDArray:
+    """Standard deviation of each row's output over known rows, ``(n,)``; ``otherwise`` where it is but rounding."""
     spread = known.std(axis=0)[target]
-    return np.maximum(np.where(spread > 8 * rounding, spread, np.abs(delta)), np.finfo(np.float64).tiny)
+    return np.maximum(np.where(spread > 8 * rounding, spread, np.abs(otherwise)), np.finfo(np.float64).tiny)
