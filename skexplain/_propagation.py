@@ -30,6 +30,10 @@ Kind = Literal["shape", "linear", "elementwise", "step", "lookup", "product", "s
 SOFTMAX_NODES = 24
 
 
+#: Difference of two logits from which on the smaller one does not count.
+OUT_OF_SIGHT = 100.0
+
+
 class ArrayNamespace(Protocol):
     """What arithmetic does not offer, under the names that NumPy has for it.
 
@@ -99,8 +103,12 @@ class Step:
         normalisation.
     affine : tuple of (scale, shift) or None
         Of a pointwise function ``scale * x + shift`` of one input, both constant.
+    condition : int or None
+        Which of the inputs of a "product" selects between the others, ``c a + (1 - c) b``.
     constants : int
         How many arrays an elementwise function has besides its inputs.
+    unread : bool
+        Whether there are weights that cannot be read as `weights`.
     weights : Weights or None
         Of linear operations of one input.
     """
@@ -113,7 +121,9 @@ class Step:
     pointwise: bool = False
     gate: bool = False
     affine: tuple[Array, Array] | None = None
+    condition: int | None = None
     constants: int = 0
+    unread: bool = False
     weights: Weights | None = None
 
 
@@ -243,19 +253,40 @@ def _multiplied(
     apart, mean_slope = _slope(dy, a[0], b[0], xp)
     if step.constants:  # which belong to places
         return [xp.where(apart, g * mean_slope, step.vjp(middle(), g)[0])]
-    return [xp.unless(apart, g * mean_slope, lambda take: step.vjp([(take(a[0]) + take(b[0])) / 2], take(g))[0])]
+
+    def at_the_point(take: Callable[[Array], Array]) -> Array:
+        slope = step.vjp([(take(a[0]) + take(b[0])) / 2], take(g))[0]
+        return xp.where(slope * 0 == 0, slope, xp.zeros_like(slope))  # a square root of 0 in row and reference
+
+    return [xp.unless(apart, g * mean_slope, at_the_point)]
 
 
 def _integrated(step: Step, p: Array, q: Array, dy: Array, g: Array, xp: ArrayNamespace) -> Array:
-    """The derivative averaged on the straight line from q to p; what the quadrature misses goes along p - q."""
+    """The derivative averaged on the straight line from q to p; what the quadrature misses goes along p - q.
+
+    Competitors far behind, such as those that a mask sends to minus infinity, start from where they begin to count.
+    """
+    near_p, near_q = _in_sight(p, xp), _in_sight(q, xp)
+    none, dx = xp.zeros_like(p), near_p - near_q
     nodes, weights = np.polynomial.legendre.leggauss(SOFTMAX_NODES)
-    m = xp.zeros_like(p)
-    dx = xp.where(p == q, m, p - q)  # both may be minus infinity, where a mask says so
+    m = none
     for t, w in zip((nodes + 1) / 2, weights / 2, strict=True):
-        m = m + float(w) * step.vjp([q + float(t) * dx], g)[0]
-    length = xp.sum_last(dx * dx)
-    missing = xp.sum_last(g * dy) - xp.sum_last(m * dx)
-    return m + xp.where(length > 0, missing / xp.where(length > 0, length, xp.ones_like(length)), length) * dx
+        m = m + float(w) * step.vjp([near_q + float(t) * dx], g)[0]
+    whole = xp.where(p == q, none, p - q)
+    ratio = xp.where(whole == 0, none, dx / xp.where(whole == 0, xp.ones_like(p), whole))
+    ratio = xp.where(p == q, xp.ones_like(p), ratio)
+    # log-softmax is the logit itself less the normalisation, and only the latter is short-sighted
+    m = g - (g - m) * ratio if step.name.lower().replace("_", "") == "logsoftmax" else m * ratio
+    length = xp.sum_last(whole * ratio * whole * ratio)
+    missing = xp.sum_last(g * dy) - xp.sum_last(m * whole)
+    along = xp.where(length > 0, missing / xp.where(length > 0, length, xp.ones_like(length)), xp.zeros_like(length))
+    return m + along * whole * ratio * ratio
+
+
+def _in_sight(z: Array, xp: ArrayNamespace) -> Array:
+    """Logits, those far below the largest moved up to where their share is still 0 to rounding."""
+    floor = _largest(z, xp) - OUT_OF_SIGHT
+    return xp.where(z < floor, floor + 0 * xp.ones_like(z), z)
 
 
 def _shares_of_the_way(p: Array, q: Array, xp: ArrayNamespace) -> Array:
@@ -381,7 +412,14 @@ class Relevance:
         if step.kind in ("shape", "maximum", "step", "lookup"):
             return step.vjp(a, r)
         if step.kind == "linear":
+            if step.unread:
+                raise UnsupportedLayerError(f"the weights of the operation {step.name!r}", self.strategy)
             return [v * w for v, w in zip(a, step.vjp(a, r / self._stable(y, xp)), strict=True)]
+        if step.condition is not None:  # the branch that is taken takes all
+            if len(step.inputs) == 1:
+                return [r]
+            parts = step.vjp(a, r)
+            return [xp.zeros_like(v) if k == step.condition else v for k, v in enumerate(parts)]
         if step.kind == "softmax":
             some = xp.where(y == 0, xp.ones_like(y), y)
             bounded = xp.where(a[0] - a[0] == 0, a[0], xp.zeros_like(r))  # minus infinity where a mask says so
@@ -487,7 +525,7 @@ def folded_steps(tape: Tape) -> list[Step]:
             continue
         moves: list[Step] = []
         before = made.get(step.inputs[0])
-        while before is not None and readers[before.output] == 1 and _moves(before):
+        while before is not None and readers[before.output] == 1 and _moves(before, tape):
             moves.append(before)
             before = made.get(before.inputs[0])
         if before is None or before.weights is None or readers[before.output] != 1:
@@ -512,5 +550,9 @@ def folded_steps(tape: Tape) -> list[Step]:
     return [made[position] for position in sorted(made)]
 
 
-def _moves(step: Step) -> bool:
-    return step.name.lower().strip("_") in MOVES
+def _moves(step: Step, tape: Tape) -> bool:
+    """Whether a step moves numbers, and leaves out none."""
+    name = step.name.lower().strip("_")
+    if name in ("select", "slice", "stridedslice"):
+        return math.prod(tape.values[step.inputs[0]].shape) == math.prod(tape.values[step.output].shape)
+    return name in MOVES

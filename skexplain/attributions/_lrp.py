@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_scalar
 
 from .._network import Network
-from .._propagation import LRP_RULES, Relevance
+from .._propagation import LRP_RULES, Relevance, Rescale
 from ._base import Attributed, Attribution
-from ._completeness import pick, spread_of
+from ._completeness import CHECKED_ROWS, check_sums, pick, spread_of
 
 #: Composites: rule for dense layers, for convolutions, and for those that read the input.
 COMPOSITES: dict[str, tuple[str, str, str | None]] = {
@@ -126,6 +126,11 @@ class LRP(Attribution):
                 "attribution='deeplift'."
             )
         values = network.propagate(X, background[:1], rule, target)
+        # nothing tells that relevance was lost where an operation is not what it seems; DeepLIFT on the same
+        # operations adds up, or something is wrong
+        rows, one = slice(CHECKED_ROWS), background[:1]
+        lifted = network.propagate(X[rows], one, Rescale("lrp"), target[rows])
+        check_sums(network, lifted, X[rows], one, background, target[rows])
         f = network.predict(X)
         f_target = pick(f, target)
         spread = spread_of(network.predict(background), target, f_target, network.eps * np.abs(f_target))

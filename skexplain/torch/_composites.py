@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+#: As low as a masked logit needs to be: minus infinity has no difference from itself.
+MASKED = -1e30
+
 if TYPE_CHECKING:
     from ._tape import Call, Recorder
 
@@ -108,7 +111,11 @@ def _compare(at: Recorder, call: Call, a: Any, b: Any) -> Any:
 
 
 def _masked_fill(at: Recorder, call: Call, x: Tensor, mask: Tensor, value: Any) -> Any:
-    return torch.where(mask, value, x) if 1 in call.varying else NotImplemented
+    if 1 in call.varying:
+        return torch.where(mask, torch.as_tensor(value, dtype=x.dtype, device=x.device), x)
+    if not isinstance(value, Tensor) and value < MASKED:
+        return x.masked_fill(mask, MASKED)
+    return NotImplemented
 
 
 def _addcmul(at: Recorder, call: Call, x: Tensor, a: Tensor, b: Tensor, value: float = 1) -> Tensor:
@@ -136,11 +143,41 @@ def _softmax(at: Recorder, call: Call, x: Tensor, dim: int, *others: Any, **opti
 
 
 def _logsumexp(at: Recorder, call: Call, x: Tensor, dim: Any, keepdim: bool = False) -> Any:
-    if len(dim) != 1:
+    """Over the last axis, which is kept."""
+    dims = sorted(d % x.ndim for d in dim)
+    if dims == [x.ndim - 1] and keepdim:
         return NotImplemented
-    last = x.movedim(dim[0], -1)
-    out = (last - torch.log_softmax(last, -1))[..., :1].movedim(-1, dim[0])
-    return out if keepdim else out.squeeze(dim[0])
+    rest = [d for d in range(x.ndim) if d not in dims]
+    moved = x.permute(*rest, *dims).reshape(*[x.shape[d] for d in rest], -1)
+    out = torch.logsumexp(moved, -1, keepdim=True).squeeze(-1)
+    return out.reshape([1 if d in dims else x.shape[d] for d in range(x.ndim)]) if keepdim else out
+
+
+def _logaddexp(at: Recorder, call: Call, a: Tensor, b: Tensor) -> Any:
+    return torch.logsumexp(torch.stack(torch.broadcast_tensors(a, b), -1), -1)
+
+
+def _and(at: Recorder, call: Call, a: Any, b: Any) -> Any:
+    """Of two truths that vary, their product."""
+    if len(call.varying) != 2 or a.dtype != torch.bool:
+        return NotImplemented
+    dtype = at.values[0].dtype
+    return a.to(dtype) * b.to(dtype) != 0
+
+
+def _or(at: Recorder, call: Call, a: Any, b: Any) -> Any:
+    if len(call.varying) != 2 or a.dtype != torch.bool:
+        return NotImplemented
+    dtype = at.values[0].dtype
+    return a.to(dtype) + b.to(dtype) != 0
+
+
+def _where(at: Recorder, call: Call, condition: Tensor, a: Any, b: Any) -> Any:
+    """With masks that are finite, so that differences are."""
+    masks = [id(v) not in at.position and v.is_floating_point() and bool((v < MASKED).any()) for v in (a, b)]
+    if not any(masks):
+        return NotImplemented
+    return torch.where(condition, *(v.clamp(min=MASKED) if mask else v for v, mask in zip((a, b), masks, strict=True)))
 
 
 def _amax(at: Recorder, call: Call, x: Tensor, dim: Any = (), keepdim: bool = False) -> Any:
@@ -246,6 +283,12 @@ COMPOSITES: dict[str, Callable[..., Any]] = {
     "permute": _permute,
     **dict.fromkeys(("gt", "lt", "ge", "le", "eq", "ne"), _compare),
     "masked_fill": _masked_fill,
+    "where": _where,
+    "logaddexp": _logaddexp,
+    "logical_and": _and,
+    "bitwise_and": _and,
+    "logical_or": _or,
+    "bitwise_or": _or,
     "addcmul": _addcmul,
     "addcdiv": _addcdiv,
     "lerp": _lerp,

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_map_only
 
 from .._head import Head, Output, decide_head, is_distribution
 from .._network import CHUNK, PATH_ROWS, Network, chunks, rows_at_once
-from .._propagation import Rule, against_each
+from .._propagation import Rule, Tape, against_each
 from .._stack import links_of, weights_of
 from ..exceptions import UnsupportedModelError
 from ._first_layer import FirstLayer, first_layer
@@ -156,7 +156,7 @@ def torch_network(
 def _check_rows_are_independent(module: nn.Module, rows: Tensor, out: Tensor) -> None:
     """Refuse modules whose output for a row is not a function of the row."""
     half = len(rows) // 2
-    if half < 2 or len(out) != len(rows):
+    if half < 2 or len(out) != len(rows) or not torch.isfinite(out).all():
         return
     again = first_output(module(rows[:half]))
     size = out.abs().amax() + torch.finfo(out.dtype).tiny
@@ -285,7 +285,7 @@ class TorchNetwork(Network):
             for block in chunks(len(X), rows_at_once(X)):
                 r = reference if len(reference) == 1 else reference[block]
                 rows = (X[block], *rule.others(X[block], r))
-                tapes = [record(function, self._tensor(v), rule.strategy) for v in rows]
+                tapes = [self._tape(function, v, rule) for v in rows]
                 slope = slopes[as_tensor(target[block]).to(self.device)]
                 out[block] = rule.backward(tapes, slope, xp).double().cpu().numpy()
         return out
@@ -294,19 +294,23 @@ class TorchNetwork(Network):
         """Where rows do not get mixed up, each row and each reference is run once, not once a pair."""
         xp, (function, slopes) = TorchArrays(self.dtype), self._explained()
         with untouched(self.module), torch.no_grad():
-            run = record(function, self._tensor(references), rule.strategy)
+            run = self._tape(function, references, rule)
             if against_each(run, run) is None:
                 return super().mean_propagate(X, references, rule, target)
             out, pairs = np.empty(X.shape), PATH_ROWS // len(references)
             slope = slopes[as_tensor(target).to(self.device)]
             for rows in chunks(len(X), max(pairs, rows_at_once(X))):
-                tape = record(function, self._tensor(X[rows]), rule.strategy)
+                tape = self._tape(function, X[rows], rule)
                 for part in chunks(len(tape.values[0]), pairs):
                     tapes = against_each(replace(tape, values=[v[part] for v in tape.values]), run)
                     assert tapes is not None
                     block = slice(rows.start + part.start, rows.start + part.stop)
                     out[block] = rule.backward(tapes, slope[block], xp).mean(0).double().cpu().numpy()
         return out
+
+    def _tape(self, function: Callable[[Tensor], Tensor], X: NDArray, rule: Rule) -> Tape:
+        with untouched(self.module):  # a module may keep what it computed for the rows before
+            return record(function, self._tensor(X), rule.strategy)
 
     def _explained(self) -> tuple[Callable[[Tensor], Tensor], Tensor]:
         """A function of rows, and for each explained output the weights of the function's results."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
@@ -24,16 +25,26 @@ aten = torch.ops.aten
 SHAPE = set(
     "view _unsafe_view reshape t transpose permute expand squeeze unsqueeze select slice split split_with_sizes unbind "
     "unsafe_split unsafe_split_with_sizes cat stack clone alias detach lift_fresh flip roll repeat constant_pad_nd "
-    "select_scatter slice_scatter copy im2col unfold diagonal as_strided pixel_shuffle pixel_unshuffle".split()
+    "select_scatter slice_scatter copy im2col unfold diagonal as_strided pixel_shuffle pixel_unshuffle "
+    "native_channel_shuffle channel_shuffle".split()
 )
 #: Operations that move numbers as told by indices, and the arguments (flattened) that are these.
-INDEXING = {"gather": [2], "index_select": [2], "scatter": [2], "embedding": [1], "index": range(1, 99)}
+INDEXING = {
+    "gather": [2],
+    "index_select": [2],
+    "scatter": [2],
+    "embedding": [1],
+    "index": range(1, 99),
+    "index_add": [2],
+    "scatter_add": [2],
+}
 #: Operations that are linear in all their inputs that vary, whatever stands in the other places.
 LINEAR = set(
     "sum mean neg cumsum avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d "
     "adaptive_avg_pool1d upsample_nearest1d upsample_nearest2d upsample_linear1d upsample_bilinear2d "
-    "upsample_bicubic2d _upsample_bilinear2d_aa reflection_pad1d reflection_pad2d replication_pad1d "
-    "replication_pad2d col2im tril triu masked_fill add sub rsub".split()
+    "upsample_nearest3d upsample_trilinear3d upsample_bicubic2d _upsample_bilinear2d_aa reflection_pad1d "
+    "reflection_pad2d replication_pad1d "
+    "replication_pad2d col2im tril triu masked_fill add sub rsub index_add scatter_add".split()
 )
 #: Operations that are linear in each of two inputs.
 BILINEAR = set("mul mm bmm addmm baddbmm convolution dot mv".split())
@@ -53,7 +64,7 @@ STEPS = set(
 #: Linear operations whose results depend on the numbers in the same place only.
 POINTWISE = set("add sub rsub mul neg div where masked_fill".split())
 BATCH_NORM = {"native_batch_norm": 7, "_native_batch_norm_legit_no_training": 6}  # where their eps stands
-SOFTMAX = {"_softmax", "_safe_softmax", "_log_softmax"}
+SOFTMAX = {"_softmax", "_safe_softmax", "_log_softmax", "logsumexp"}
 #: What makes weights for what it is multiplied with.
 GATES = {"sigmoid", "hardsigmoid", "rsqrt", "reciprocal"}
 #: Results that have the shape of their argument and nothing else of it.
@@ -82,7 +93,7 @@ class TorchArrays:
     def unless(condition: Tensor, value: Tensor, otherwise: Callable[[Callable], Tensor]) -> Tensor:
         places = (~condition).nonzero(as_tuple=True)
         if len(places[0]):
-            value[places] = otherwise(lambda v: v.expand(condition.shape)[places])
+            value[places] = otherwise(lambda v: v.expand(condition.shape)[places]).to(value.dtype)
         return value
 
     @staticmethod
@@ -122,12 +133,20 @@ def record(function: Callable[[Tensor], Tensor], x: Tensor, strategy: str) -> Ta
     UnsupportedLayerError
         For an operation that there is no rule for.
     """
-    with torch.no_grad(), _taken_apart():
-        recorder = Recorder(x, strategy)
-        with recorder:
-            # without mutations: a value on the tape stays what it was
-            out = torch.func.functionalize(function, remove="mutations_and_views")(x)
-    return recorder.tape(out)
+    recorder = Recorder(x)
+    with torch.no_grad(), _taken_apart(), recorder:
+        try:
+            with _NoEscape():
+                # without mutations: a value on the tape stays what it was
+                out = torch.func.functionalize(function, remove="mutations_and_views")(x)
+        except _RefusedError as exc:
+            raise UnsupportedLayerError(str(exc), strategy) from None
+        except (RuntimeError, AttributeError, NotImplementedError) as exc:  # what torch cannot take apart
+            raise UnsupportedLayerError(f"an operation that torch cannot take apart ({exc})", strategy) from exc
+    tape = recorder.tape(out)
+    if tape.output < 0 and len(out) > 1 and not torch.equal(out, out[:1].expand_as(out)):
+        raise UnsupportedLayerError("an output that is computed where torch does not see it", strategy)
+    return tape
 
 
 @contextmanager
@@ -188,12 +207,24 @@ def _name(func: Any) -> str:
     return name.removesuffix("_")
 
 
+class _RefusedError(Exception):
+    """A refusal on its way out; torch takes a TypeError in an operator for "try the other operand"."""
+
+
+class _NoEscape(TorchFunctionMode):
+    """Refuses values that leave torch, where nothing is recorded."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.numpy, Tensor.tolist, Tensor.__array__):
+            raise _RefusedError("a value that leaves torch")
+        return func(*args, **(kwargs or {}))
+
+
 class Recorder(TorchDispatchMode):
     """Sees every operation below torch's autograd, where each has one name."""
 
-    def __init__(self, x: Tensor, strategy: str) -> None:
+    def __init__(self, x: Tensor) -> None:
         super().__init__()
-        self.strategy = strategy
         self.values: list[Tensor] = [x]
         self.steps: list[Step] = []
         self.position = {id(x): 0}
@@ -204,8 +235,9 @@ class Recorder(TorchDispatchMode):
         """The tape of a run that returned ``out``."""
         return Tape(self.values, self.steps, self.position.get(id(out), -1))
 
-    def refuse(self, what: str) -> UnsupportedLayerError:
-        return UnsupportedLayerError(what, self.strategy)
+    @staticmethod
+    def refuse(what: str) -> _RefusedError:
+        return _RefusedError(what)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         call = Call(func, args, kwargs or {}, self.position)
@@ -229,7 +261,7 @@ class Recorder(TorchDispatchMode):
             if result is not NotImplemented:
                 return result
         out = func(*args, **(kwargs or {}))
-        if call.name in ELEMENTWISE | STEPS and len(call.varying) == 1:
+        if call.name in ELEMENTWISE | STEPS and len(call.varying) == 1 and isinstance(out, Tensor):
             x = call.flat[call.varying[0]]
             if x.shape != out.shape:
                 with self:
@@ -294,6 +326,8 @@ class Recorder(TorchDispatchMode):
             pointwise=same_shape and (affine is not None or kind in ("elementwise", "step") or call.name in POINTWISE),
             gate=call.name in GATES,
             affine=affine,
+            condition=0 if call.name == "where" and call.varying[0] == 0 else None,
+            unread=call.name in BILINEAR - {"mul"} and len(call.varying) == 1 and _weights(call) is None,
             constants=sum(isinstance(v, Tensor) for v in call.flat) - len(x),
             weights=_weights(call) if kind == "linear" else None,
         )
@@ -304,6 +338,8 @@ class Recorder(TorchDispatchMode):
             if _is_lookup(call, out, x):
                 return "lookup"
             raise self.refuse(f"the operation {name!r} by indices computed from the input")
+        if name in LINEAR:
+            return "linear"
         if name in SHAPE or name in INDEXING:
             return "shape"
         if name in SOFTMAX and one:
@@ -314,7 +350,7 @@ class Recorder(TorchDispatchMode):
             return "step" if x[0].is_floating_point() and not out.is_floating_point() else "linear"
         if name == "where":
             return "product" if 0 in varying else "linear"
-        if name in LINEAR or (name in BATCH_NORM and varying == [0]):
+        if name in BATCH_NORM and varying == [0]:
             return "linear"
         if name in BILINEAR:
             factors = (1, 2) if name in ("addmm", "baddbmm") else (0, 1)
@@ -353,6 +389,8 @@ def _vjp(call: Call, kind: Kind, which: int | None, affine: tuple[Any, Any] | No
         return lambda values, g: [g * affine[0]]
     if kind == "lookup":
         return lambda values, g: [g.reshape(*values[0].shape, -1).sum(-1)]
+    if call.name == "copy":
+        return lambda values, g: _copy_vjp(call, values, g)
     if kind == "softmax":
         return lambda values, g: [_softmax_vjp(call, values, g)]
     if call.name == "where" and kind == "product":
@@ -374,10 +412,19 @@ def _vjp(call: Call, kind: Kind, which: int | None, affine: tuple[Any, Any] | No
     return vjp
 
 
+def _copy_vjp(call: Call, values: Sequence[Tensor], g: Tensor) -> list[Tensor]:
+    """What is written over counts for nothing."""
+    return [
+        torch.zeros_like(v) if k == 0 else g.sum_to_size(v.shape) for k, v in zip(call.varying, values, strict=True)
+    ]
+
+
 def _softmax_vjp(call: Call, values: Sequence[Tensor], g: Tensor) -> Tensor:
     y = call(values)
     if call.name == "_log_softmax":
         return g - y.exp() * g.sum(-1, keepdim=True)
+    if call.name == "logsumexp":
+        return g * values[0].softmax(-1)
     return y * (g - (g * y).sum(-1, keepdim=True))
 
 
@@ -417,6 +464,10 @@ def _affine(call: Call, out: Tensor) -> tuple[Any, Any] | None:
 
 def _weights(call: Call) -> Weights | None:
     """Weights of dense layers and convolutions."""
+    if call.name == "mm" and call.varying == [1]:  # columns are rows
+        return Weights(
+            "dense", call.args[0], None, lambda x, w: w @ x, lambda g, w, like: w.T @ g.to(w.dtype), _scaled_columns
+        )
     if call.name in ("mm", "addmm"):
         first = 0 if call.name == "mm" else 1
         if call.varying != [first]:
@@ -446,6 +497,11 @@ def _weights(call: Call) -> Weights | None:
 def _scaled_dense(weight: Tensor, s: Any) -> Tensor | None:
     factors = _per_channel(s, -1, weight.shape[1])
     return None if factors is None else weight * factors
+
+
+def _scaled_columns(weight: Tensor, s: Any) -> Tensor | None:
+    factors = _per_channel(s, -2, weight.shape[0])
+    return None if factors is None else weight * factors.reshape(-1, 1)
 
 
 def _scaled_filters(weight: Tensor, s: Any) -> Tensor | None:

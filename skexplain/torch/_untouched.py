@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,10 +16,21 @@ from torch import nn
 
 @contextmanager
 def untouched(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the time of the block; flags, buffers and random states are restored.
+    """Evaluation mode for the time of the block; flags, attributes, buffers and random states are restored.
 
-    Weights and ``.grad`` need no care: gradients are only ever taken with respect to inputs.
+    Weights and ``.grad`` need no care: gradients are only ever taken with respect to inputs. One thread at a time,
+    since what is set for the time of the block holds for all of them.
     """
+    with _ONE_AT_A_TIME:
+        yield from _untouched(module)
+
+
+#: Modes of torch and of a module belong to the process.
+_ONE_AT_A_TIME = threading.RLock()
+
+
+def _untouched(module: nn.Module) -> Iterator[None]:
+    attributes = [(m, {k: v for k, v in m.__dict__.items() if k != "training"}) for m in module.modules()]
     flags = [(m, m.training) for m in module.modules()]
     buffers = [
         (m, name, b, b._version, b.clone()) for m in module.modules() for name, b in m._buffers.items() if b is not None
@@ -31,6 +43,10 @@ def untouched(module: nn.Module) -> Iterator[None]:
         finally:
             for m, training in flags:
                 m.training = training
+            for m, saved_attributes in attributes:  # what a module keeps between calls
+                for name in m.__dict__.keys() - saved_attributes.keys() - {"training"}:
+                    del m.__dict__[name]
+                m.__dict__.update(saved_attributes)
             with torch.no_grad():
                 for m, name, buffer, version, saved in buffers:
                     m._buffers[name] = buffer

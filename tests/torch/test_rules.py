@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import skexplain
 from skexplain._dense_network import DenseNetwork
 from skexplain._network import Network
 from skexplain._propagation import Rescale
@@ -439,3 +440,147 @@ def test_many_references_are_their_mean(build, output):
     each = [net.propagate(rows, B[k : k + 1], rule, target) for k in range(len(B))]
     np.testing.assert_allclose(fast, np.mean(each, axis=0), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(fast, Network.mean_propagate(net, rows, B, rule, target), rtol=1e-9, atol=1e-12)
+
+
+class Squarer(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return 2 * x * g
+
+
+def written(net, x):
+    y = torch.zeros(len(x), 3, dtype=x.dtype)
+    y[:, :2] = net.a(x)[:, :2].tanh()
+    y[:, 2:] = x[:, 2:3]
+    return net.b(y)
+
+
+def attended(net, x, low, mask):
+    scores = x[:, :3, None] * x[:, None, :3]
+    return net.b((torch.softmax(scores.masked_fill(mask, low), -1) @ x[:, 3:, None])[:, :, 0])
+
+
+HARD = {
+    "written into slices": written,
+    "logsigmoid": lambda net, x: net.b(F.logsigmoid(net.a(x))),
+    "two truths": lambda net, x: net.b(net.a(x) * ((net.a(x) > -1) & (net.a(x) < 1))),
+    "either of two truths": lambda net, x: net.b(net.a(x) * ((net.a(x) > 1) | (net.a(x) < 0))),
+    "logsumexp": lambda net, x: net.b(net.a(x) + net.a(x).logsumexp(1, keepdim=True)),
+    "logsumexp of the masked": lambda net, x: net.b(
+        net.a(x) + net.a(x).masked_fill(torch.tensor([True, False, False]), -torch.inf).logsumexp(1)[:, None]
+    ),
+    "logaddexp": lambda net, x: net.b(torch.logaddexp(net.a(x), -net.a(x))),
+    "log_softmax": lambda net, x: net.b(F.log_softmax(net.a(x), 1)),
+    "normalised zeros": lambda net, x: net.b(
+        F.normalize(torch.stack([x[:, :3], 0 * x[:, 3:]], 1), dim=2).flatten(1)[:, 1:4]
+    ),
+    "mask of minus infinity": lambda net, x: attended(net, x, -torch.inf, torch.eye(3, dtype=torch.bool)),
+    "mask of the lowest number": lambda net, x: attended(net, x, torch.finfo(x.dtype).min, torch.eye(3) > 0),
+    "mask that the rows decide": lambda net, x: attended(
+        net, x, -torch.inf, (x[:, None, :3] > 0.5).expand(-1, 3, -1) & ~torch.eye(3).bool()
+    ),
+    "table in double": lambda net, x: net.b(torch.eye(4, 3, dtype=x.dtype)[x[:, 0].abs().long().clamp(max=3)]),
+    "index_add": lambda net, x: net.b(
+        torch.zeros(len(x), 3, dtype=x.dtype).index_add(1, torch.tensor([0, 1, 2, 0, 1, 2]), x)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_hard_networks(name):
+    """What took an adversary to find: right, or refused by name; never wrong."""
+    net = Body(HARD[name])
+    for strategy in (DeepLIFT(), DeepSHAP()):
+        attribute(strategy, net)  # raises where it does not add up
+    got = LRP(rule="epsilon").attribute(network(net), X, B, TARGET, None)
+    assert np.abs(got.values).max() < 1e3
+
+
+@pytest.mark.parametrize("strategy", RULES[:3], ids=str)
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda net, x: net.b(torch.from_numpy(np.tanh(net.a(x).detach().numpy()))),
+        lambda net, x: net.b(torch.from_numpy(np.tanh(net.a(x).detach().numpy())) + net.a(x)),
+        lambda net, x: net.b(Squarer.apply(net.a(x))),
+        lambda net, x: net.b((1 + net.a(x).abs()) ** net.a(x)),
+        lambda net, x: net.b(F.pad(net.a(x)[:, None], (1, 1), mode="circular")[:, 0, 1:4]),
+        lambda net, x: net.b(net.a(x) * ((net.a(x) > 0) ^ (net.a(x) < 1))),
+    ],
+    ids=["out of torch", "partly out of torch", "own function", "power", "circular padding", "exclusive or"],
+)
+def test_what_cannot_be_seen_is_refused(strategy, body):
+    with pytest.raises(UnsupportedLayerError):
+        attribute(strategy, Body(body))
+
+
+@pytest.mark.parametrize("rule", ["epsilon", "gamma", "z_plus"])
+def test_spellings_of_a_layer_for_lrp(rule):
+    torch.manual_seed(0)
+    W, c = torch.randn(3, D, dtype=torch.float64), torch.randn(3, dtype=torch.float64)
+    layers = [
+        lambda x: F.linear(x, W, c),
+        lambda x: x @ W.T + c,
+        lambda x: (W @ x.T).T + c,
+        lambda x: (x[:, None, :] @ W.T)[:, 0] + c,
+        lambda x: torch.einsum("ij,nj->ni", W, x) + c,
+    ]
+    first, *others = [attribute(LRP(rule=rule), Body(lambda net, x, f=f: net.b(f(x).relu()))) for f in layers]
+    for other in others:
+        np.testing.assert_allclose(other, first, rtol=1e-6, atol=1e-9)
+
+
+def test_weights_that_cannot_be_read_are_refused_by_lrp():
+    W = torch.randn(2, 3, 3, dtype=torch.float64)
+    net = Body(lambda net, x: net.b(torch.bmm(x.view(-1, 2, 3).transpose(0, 1), W).sum(0)))
+    attribute(DeepLIFT(), net)
+    with pytest.raises(UnsupportedLayerError, match="weights of the operation 'bmm'"):
+        attribute(LRP(), net)
+
+
+def test_a_condition_takes_no_relevance():
+    bodies = [
+        lambda net, x: net.b(torch.where(x[:, :3] > 0, net.a(x), -1000.0)),
+        lambda net, x: net.b(torch.where(x[:, :3] <= 0, -1000.0, net.a(x))),
+        lambda net, x: net.b(net.a(x).masked_fill(x[:, :3] <= 0, -1000.0)),
+    ]
+    first, *others = [attribute(LRP(), Body(body)) for body in bodies]
+    assert np.abs(first).max() < 1e4
+    for other in others:
+        np.testing.assert_allclose(other, first, rtol=1e-9, atol=1e-12)
+
+
+def test_what_a_module_keeps_is_put_back():
+    class Keeps(Body):
+        def forward(self, x):
+            if getattr(self, "last", None) is None or len(self.last) != len(x):
+                self.last = x * 2
+            return self.b(self.a(x)) + 0 * self.last[:, :3]
+
+    net = Keeps(None).double()
+    attribute(DeepLIFT(), net)
+    assert not hasattr(net, "last")
+
+
+def test_threads():
+    """Modes of the process and of the module are those of before, whoever comes last."""
+    from sklearn.utils.parallel import Parallel, delayed
+
+    net = stack(nn.Linear(D, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3)).train()
+    modes = lambda: (torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled(), net.training)  # noqa: E731
+    before = modes()
+
+    def one(k):
+        name = "saliency" if k % 2 else "deeplift"
+        return skexplain.explain(net, X, attribution=name, background=B, random_state=0).values
+
+    results = Parallel(4, backend="threading")(delayed(one)(k) for k in range(16))
+    for k, got in enumerate(results):
+        np.testing.assert_array_equal(got, results[k % 2])
+    assert modes() == before
