@@ -20,6 +20,8 @@ from .explanation import Explanation, Importances
 
 #: Rows attributed at once; bounds the memory of `importances`.
 ROWS = 2048
+#: Rows of outputs on which a function of them is tried.
+MADE_UP = 16
 
 
 def explain(
@@ -337,12 +339,19 @@ def _contrast(target: Callable[[NDArray], Any], outputs: NDArray) -> NDArray:
     """
     k = outputs.shape[1]
     c = np.asarray(target(np.eye(k)), dtype=np.float64)
-    expected = outputs @ c if c.shape == (k,) else None
-    got = np.asarray(target(outputs), dtype=np.float64)
-    if expected is None or got.shape != expected.shape or not np.allclose(got, expected, rtol=1e-6, atol=1e-9):
+    size = np.abs(outputs).max(initial=0) or 1.0
+    made_up = size * np.geomspace(1, 1000, MADE_UP)[:, None] * np.random.default_rng(0).normal(size=(MADE_UP, k))
+
+    def is_sum(rows: NDArray) -> bool:
+        got = np.asarray(target(rows), dtype=np.float64)
+        return got.shape == rows.shape[:1] and bool(np.all(np.abs(got - rows @ c) <= 1e-6 * np.abs(rows) @ np.abs(c)))
+
+    # rows of both signs, since those that are asked about may lie where it looks linear; alone, so that none counts
+    # for another
+    if c.shape != (k,) or not all(map(is_sum, (outputs, made_up, *made_up[:, None]))):
         raise ValueError(
-            f"target={_name(target)} must map outputs of shape (n, {k}) to n numbers, linearly and without a constant, "
-            "such as lambda outputs: outputs[:, 1] - outputs[:, 0]."
+            f"target={_name(target)} must map outputs of shape (n, {k}) to n numbers, linearly, without a constant and "
+            "each row by itself, such as lambda outputs: outputs[:, 1] - outputs[:, 0]."
         )
     return c
 

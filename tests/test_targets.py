@@ -6,8 +6,10 @@ from sklearn.datasets import make_regression
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 import skexplain
+from skexplain._explain import _contrast
 from skexplain.attributions import ATTRIBUTIONS
 
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 CHEAP = {"exact_shapley": {}, "shapley_sampling": {"max_evals": 500}, "kernel_shap": {"max_evals": 500}}
 LOCAL = sorted(name for name, cls in ATTRIBUTIONS.items() if cls.local)
 SIGNED = [name for name in LOCAL if ATTRIBUTIONS[name].signed]
@@ -31,7 +33,6 @@ def outputs():
     return MLPRegressor(hidden_layer_sizes=(8,), max_iter=300, random_state=0).fit(X, y / 100), X[:12]
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", LOCAL)
 class TestEveryLocalStrategy:
     def test_layout(self, classes, name):
@@ -101,15 +102,40 @@ def test_contrast_is_the_difference_of_its_parts(classes, name):
     assert skexplain.importances(net, X, attribution=strategy(name), target=top_against_low).target == "top_against_low"
 
 
-@pytest.mark.parametrize(
-    "target",
-    [lambda o: o[:, 0] ** 2, lambda o: o[:, 0] + 1, lambda o: o.sum(), lambda o: o],
-    ids=["square", "constant", "number", "identity"],
-)
-def test_functions_that_are_not_linear_are_refused(classes, target):
+NOT_LINEAR = {
+    "square": lambda o: o[:, 0] ** 2,
+    "constant": lambda o: o[:, 0] + 1,
+    "number": lambda o: o.sum(),
+    "identity": lambda o: o,
+    "positive part": lambda o: np.clip(o[:, 1], 0, None),
+    "size": lambda o: np.abs(o[:, 1]),
+    "largest": lambda o: o.max(axis=1),
+    "capped": lambda o: np.minimum(o[:, 1], 1),
+    "other rows": lambda o: o[:, 0] - o[:, 0].mean(),
+    "row before": lambda o: o[:, 0] + np.r_[0, 1e-3 * o[:-1, 0]],
+    "number of rows": lambda o: o[:, 0] * min(len(o), 3),
+    "nan": lambda o: o[:, 0] * np.nan,
+}
+
+
+@pytest.mark.parametrize("n", [1, 12])
+@pytest.mark.parametrize("what", NOT_LINEAR)
+def test_functions_that_are_not_linear_are_refused(classes, what, n):
     net, X, _ = classes
-    with pytest.raises(ValueError, match=r"linearly and without a constant"):
-        skexplain.explain(net, X, target=target)
+    positive = X[net.predict(X) == "mid"][:1]
+    rows = positive if n == 1 else X
+    with pytest.raises(ValueError, match=r"linearly, without a constant and each row by itself"):
+        skexplain.explain(net, rows, target=NOT_LINEAR[what], background=X)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_linear_functions_of_any_size_are_taken(scale):
+    outputs = scale * np.random.default_rng(0).normal(size=(5, 3))
+    for function in (lambda o: o[:, 1] - o[:, 0], lambda o: 1e-3 * o.sum(axis=1), lambda o: o @ [1.0, 2, -3]):
+        np.testing.assert_allclose(_contrast(function, outputs), function(np.eye(3)))
+    assert _contrast(lambda o: o[:, 0] - o[:, 1], np.zeros((1, 2))).tolist() == [1, -1]
+    single = lambda o: (o[:, 0] - o[:, 1]).astype(np.float32)  # noqa: E731
+    assert _contrast(single, outputs).tolist() == [1, -1, 0]
 
 
 def test_contrast_of_sizes_is_refused(classes):
