@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +59,7 @@ def first_dense(model: keras.Model, features: tuple[int, ...]) -> FirstDense | N
         return None
     slope = np.ones(features)
     for layer in before:
-        scale = scale_of(layer)
+        scale = _scale(layer)
         if scale is None:
             return None
         flat = isinstance(layer, keras.layers.Flatten)
@@ -72,43 +71,44 @@ def first_dense(model: keras.Model, features: tuple[int, ...]) -> FirstDense | N
 
 
 def _chain(model: Any) -> list[Any] | None:
-    """Layers from the input to the first dense one, each used once and the only reader of the one before."""
+    """Layers from the input to the first dense one, each the only reader of the one before."""
     if not has_graph(model):
         return None
-    chain: list[Any] = []
-    for layer, uses in line(model):
+    return _sequential_chain(model) if isinstance(model, keras.Sequential) else _functional_chain(model)
+
+
+def _sequential_chain(model: Any) -> list[Any] | None:
+    chain = []
+    for layer in model.layers:
         chain.append(layer)
-        if uses != 1:
-            return None
         if type(layer) is keras.layers.Dense:
-            return chain
-        if scale_of(layer) is None:
+            return chain if sum(other is layer for other in model.layers) == 1 else None
+        if _scale(layer) is None:
             return None
     return None
 
 
-def line(model: Any) -> Iterator[tuple[Any, int]]:
-    """Layers from the input on, each the only reader of the one before, with how often the model uses each.
-
-    Ends at the output; or, with a use of 0, where several layers read the same, or one reads several.
-    """
-    if isinstance(model, keras.Sequential):
-        for layer in model.layers:
-            yield layer, sum(other is layer for other in model.layers)
-        return
-    calls = nodes(model)
+def _functional_chain(model: Any) -> list[Any] | None:
+    calls, chain = nodes(model), []
+    if len(model.inputs) != 1:
+        return None
     tensor = model.inputs[0]
-    while len(model.inputs) == 1 and not any(tensor is t for t in model.outputs):
+    while True:
         readers = [c for c in calls if any(t is tensor for t in c.arguments.keras_tensors)]
-        if len(readers) != 1 or len(readers[0].arguments.keras_tensors) != 1:
-            yield max(readers, key=lambda c: len(c.arguments.keras_tensors)).operation, 0
-            return
+        if len(readers) != 1 or any(tensor is t for t in model.outputs):
+            return None
         layer = readers[0].operation
-        yield layer, sum(c.operation is layer for c in calls)
+        if sum(c.operation is layer for c in calls) != 1:
+            return None
+        chain.append(layer)
+        if type(layer) is keras.layers.Dense:
+            return chain
+        if _scale(layer) is None:
+            return None
         tensor = readers[0].outputs[0]
 
 
-def scale_of(layer: Any) -> NDArray | float | None:
+def _scale(layer: Any) -> NDArray | float | None:
     """Factor by which a layer multiplies each of its inputs, None for layers that do something else."""
     if isinstance(layer, PASSING):
         return 1.0
