@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, check_scalar
 
 from ._columns import Groups
 from ._data import evenly_over, prediction_rows
-from ._explain import explain, importances
+from ._explain import PREDICTED, explain, importances
 from ._head import Output
 from ._network import Network
 from ._subject import BACKGROUND_ROWS, seed_of
@@ -188,7 +188,7 @@ class ExplainableMixin:
     def _compute_importances(self, X: NDArray, y: NDArray) -> Importances:
         names = getattr(self, "feature_names_in_", None)
         try:
-            return importances(self._on_kept_rows, X, y, feature_names=names)
+            return importances(self._on_kept_rows, X, y, target=PREDICTED, feature_names=names)
         except AttributeError as exc:
             # hasattr() would swallow it, and the user would read "has no attribute 'feature_importances_'"
             raise RuntimeError(f"{self.attribution} failed with an AttributeError: {exc}") from exc

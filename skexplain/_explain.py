@@ -24,6 +24,14 @@ ROWS = 2048
 MADE_UP = 16
 
 
+class _Word(str):
+    """A target that is the word and no label, should a class be called so."""
+
+
+#: The class that the network predicts for each row, whatever the classes are called.
+PREDICTED = _Word("predicted")
+
+
 def explain(
     model: Any,
     X: Any,
@@ -276,7 +284,7 @@ def _checked_target(target: Any, s: Subject) -> Any:
         return target
     if np.ndim(target) == 0:
         reserved = {"predicted", "all"} & set(() if s.network.classes is None else s.network.classes.tolist())
-        if isinstance(target, str) and target in reserved:
+        if isinstance(target, str) and not isinstance(target, _Word) and target in reserved:
             raise ValueError(f"target={target!r} is also a class; pass an array with a label for each row.")
         return target
     target = np.asarray(target)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_regression
 from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
 
 import skexplain
 from skexplain._explain import _contrast
@@ -155,3 +156,20 @@ def test_without_y(classes, name):
     net, X, _ = classes
     with pytest.raises(ValueError, match="pass y"):
         skexplain.importances(net, X, attribution=name)
+
+
+@pytest.mark.parametrize("wrap", [make_pipeline, lambda model: model], ids=["pipeline", "network"])
+def test_classes_called_like_words(classes, wrap):
+    """An estimator's own importances are of the predicted class; who asks must say what is meant."""
+    _, X, y = classes
+    words = np.array(["all", "predicted", "top"])[np.unique(y, return_inverse=True)[1]]  # in the order of y's
+    models = [wrap(MLPClassifier((8,), max_iter=300, random_state=0).fit(X, labels)) for labels in (y, words)]
+    plain, called = (skexplain.from_fitted(m, X, m.predict(X), random_state=0) for m in models)
+    assert called.importances_.target == "predicted"
+    np.testing.assert_array_equal(called.feature_importances_, plain.feature_importances_)
+    for word in ("predicted", "all"):
+        with pytest.raises(ValueError, match=f"target='{word}' is also a class; pass an array"):
+            called.explain(X, target=word)
+    with pytest.raises(ValueError, match="target='predicted' is also a class"):
+        called.explain(X)
+    assert called.explain(X, target=called.predict(X)).target.tolist() == called.predict(X).tolist()
