@@ -5,13 +5,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from math import comb
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_scalar
 
 from .._network import CHUNK, Network, chunks, rows_at_once
+from ._checks import check_finite
 from ._expected_gradients import row_hash
 
 #: Most numbers held at once while coalitions are evaluated.
@@ -196,7 +197,7 @@ def default_evals(n_groups: int) -> int:
 
 def checked_budget(tol: float, max_evals: int | None, default: int, fewest: int, n_groups: int) -> int:
     """Evaluations allowed, where at least ``fewest`` are needed."""
-    check_scalar(tol, "tol", Real, min_val=0)
+    check_finite(tol, "tol", min_val=0)
     if max_evals is None:
         return default
     check_scalar(max_evals, "max_evals", Integral, min_val=1)

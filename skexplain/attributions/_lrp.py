@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from numbers import Real
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_scalar
 
 from .._network import Network
 from .._propagation import LRP_RULES, Relevance, Rescale
 from ._base import Attributed, Attribution
+from ._checks import check_finite
 from ._completeness import CHECKED_ROWS, check_sums, pick, spread_of
 
 #: Composites: rule for dense layers, for convolutions, and for those that read the input.
@@ -44,7 +42,8 @@ class LRP(Attribution):
         epsilon; convolutions: gamma; input: z_box), ``"epsilon_alpha2_beta1"`` (dense: epsilon; convolutions:
         alpha_beta with alpha 2).
     epsilon : float, default=1e-9
-        Added to denominators, with their sign.
+        Added to denominators, with their sign. It is absolute: sums inside the network of its size or smaller lose
+        relevance to it, so a network whose outputs are of size 1e-6 or less wants a smaller one.
     gamma : float, default=0.25
     alpha : float, default=2.0
         At least 1.
@@ -131,10 +130,10 @@ class LRP(Attribution):
         rows, one = slice(CHECKED_ROWS), background[:1]
         lifted = network.propagate(X[rows], one, Rescale("lrp"), target[rows])
         check_sums(network, lifted, X[rows], one, background, target[rows])
-        f = network.predict(X)
-        f_target = pick(f, target)
-        spread = spread_of(network.predict(background), target, f_target, network.eps * np.abs(f_target))
-        lost = np.abs(f_target - values.reshape(len(X), -1).sum(axis=1))
+        f, flat = pick(network.predict(X), target), values.reshape(len(X), -1)
+        alone = np.maximum(np.abs(f), np.abs(flat).sum(axis=1))
+        spread = spread_of(network.predict(background), target, alone, network.eps * np.abs(f))
+        lost = np.abs(f - flat.sum(axis=1))
         return Attributed(values, gap=float(np.max(lost / spread, initial=0.0)))
 
     def reference(self, background: NDArray) -> NDArray:
@@ -142,9 +141,9 @@ class LRP(Attribution):
         return np.zeros((1, *background.shape[1:]))
 
     def _rule(self, X: NDArray, background: NDArray) -> Relevance:
-        check_scalar(self.epsilon, "epsilon", Real, min_val=0)
-        check_scalar(self.gamma, "gamma", Real, min_val=0)
-        check_scalar(self.alpha, "alpha", Real, min_val=1)
+        check_finite(self.epsilon, "epsilon", min_val=0)
+        check_finite(self.gamma, "gamma", min_val=0)
+        check_finite(self.alpha, "alpha", min_val=1)
         if self.rule in COMPOSITES:
             dense, convolution, first = COMPOSITES[self.rule]
         elif self.rule in FIRST:
@@ -167,7 +166,12 @@ class LRP(Attribution):
             if given is None:
                 ends.append(found.astype(np.float64))
                 continue
-            end = np.asarray(given, dtype=np.float64)
+            try:
+                end = np.asarray(given, dtype=np.float64)
+            except (TypeError, ValueError) as exc:
+                raise ValueError(f"{name}={given!r} must be a number, or one for each feature.") from exc
+            if not np.isfinite(end).all():
+                raise ValueError(f"{name}={given!r} must be finite; leave it out to take the range of the background.")
             if end.ndim and end.size != found.size:
                 raise ValueError(
                     f"{name} has shape {end.shape}, but a row of the network's input has shape {found.shape}."

@@ -19,6 +19,7 @@ from ..exceptions import InterruptedWarning
 from ._base import Attribution
 from ._conditional import Shuffle, conditional_shuffles
 from ._losses import losses
+from ._spread import check_rows_differ
 
 #: Rows of outputs formed at once.
 BLOCK = 2**18
@@ -45,7 +46,8 @@ class Permutation(Attribution):
     Raises
     ------
     ValueError
-        With ``conditional=True``, for fewer than 20 rows, numbers with gaps, or text of more than 50 different values.
+        For rows that are all alike; with ``conditional=True`` also for fewer than 20 rows, numbers with gaps, or text
+        of more than 50 different values.
 
     See Also
     --------
@@ -98,6 +100,7 @@ class Permutation(Attribution):
     ) -> tuple[NDArray, NDArray]:
         """Mean over repeats of ``score(X) - score(X with the group shuffled)``."""
         check_scalar(self.n_repeats, "n_repeats", Integral, min_val=1)
+        check_rows_differ(X, self)
         score = losses(network, y) if self.scoring in (None, "loss") else _scorer(network, X, y, self.scoring)
         # a scorer may ask a model for what its probabilities do not tell, such as a decision by a threshold
         ask_model = self.scoring not in (None, "loss") and hasattr(network, "stand_ins")

@@ -16,6 +16,7 @@ from ._base import Attribution
 from ._game import Moments, checked_budget, contributions, looks, mixed, owners, prefixes, unsettled
 from ._losses import losses_of_means
 from ._progress import progress
+from ._spread import check_rows_differ
 
 #: Fewest samples from which a standard error is estimated: losses of single rows are skewed.
 MIN_SAMPLES = 64
@@ -41,13 +42,14 @@ class SAGE(Attribution):
         Most evaluations of the network in all; at least 128 ``n_background`` a group. None: 4 million, or
         512 ``n_background`` a group where that is more.
     n_background : int, default=128
-        Rows of X by which missing columns are replaced, at most all.
+        Rows of X by which missing columns are replaced, at most all. They always come from the rows that are
+        averaged over; ``background=`` of `skexplain.importances` is not used.
 
     Raises
     ------
     ValueError
-        For fewer ``max_evals`` than an error can be estimated from, and for models with several independent sigmoid
-        outputs, which have no one loss.
+        For rows that are all alike, fewer ``max_evals`` than an error can be estimated from, and models with several
+        independent sigmoid outputs, which have no one loss.
 
     See Also
     --------
@@ -97,6 +99,7 @@ class SAGE(Attribution):
     ) -> tuple[NDArray, NDArray]:
         """Mean over rows and permutations of ``loss(S) - loss(S + j)``, S: the columns before j."""
         check_scalar(self.n_background, "n_background", Integral, min_val=1)
+        check_rows_differ(X, self)
         background = X[np.sort(rng.permutation(len(X))[: self.n_background])]
         d = len(groups)
         cost = 2 * d * len(background)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from .._network import Network
 from ._base import Attributed, Attribution
 from ._completeness import check_paths
+from ._spread import mean_deviation
 
 
 class Saliency(Attribution):
@@ -25,6 +26,8 @@ class Saliency(Attribution):
 
     Raises
     ------
+    ValueError
+        With ``scaled=True``, for a background without two different rows.
     CompletenessError
         When the network is not the integral of its gradient, e.g. behind an integer look-up, where the gradient
         is 0 whatever the column does.
@@ -58,7 +61,7 @@ class Saliency(Attribution):
         self, network: Network, X: NDArray, background: NDArray, target: NDArray, rng: np.random.Generator
     ) -> Attributed:
         """``|d f_target / d x|``, scaled; see the class."""
+        scale = mean_deviation(background, self) if self.scaled else 1.0
         gap = check_paths(network, X, background, target, rng)
         size = np.abs(network.gradient(X, target))
-        scale = np.abs(background - background.mean(axis=0)).mean(axis=0) if self.scaled else 1.0
         return Attributed(size * scale, gap=gap)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,10 @@ from sklearn.utils.validation import check_scalar
 from .._network import Network, rows_at_once
 from ..exceptions import InterruptedWarning
 from ._base import Attributed, Attribution
+from ._checks import check_finite
 from ._completeness import check_paths
 from ._expected_gradients import row_hash
+from ._spread import alike, mean_deviation
 
 #: Fewest pairs of samples from which a standard error can be estimated.
 MIN_PAIRS = 5
@@ -40,6 +42,8 @@ class SmoothGrad(Attribution):
 
     Raises
     ------
+    ValueError
+        With noise or ``scaled=True``, for a background without two different rows.
     CompletenessError
         When the network is not the integral of its gradient, e.g. behind an integer look-up, where the gradient
         is 0 whatever the column does.
@@ -83,8 +87,15 @@ class SmoothGrad(Attribution):
         self, network: Network, X: NDArray, background: NDArray, target: NDArray, rng: np.random.Generator
     ) -> Attributed:
         """``|E_z grad f(x + z)|`` with z ~ N(0, (noise * spread)²), scaled; see the class."""
-        check_scalar(self.noise, "noise", Real, min_val=0)
+        check_finite(self.noise, "noise", min_val=0)
         check_scalar(self.n_samples, "n_samples", Integral, min_val=2 * MIN_PAIRS)
+        scale = mean_deviation(background, self) if self.scaled else 1.0
+        if self.noise > 0 and alike(background):
+            raise ValueError(
+                f"noise={self.noise} is a fraction of each column's standard deviation over the background, which has "
+                f"{len(background)} row(s), all alike. Pass `background=` with rows that differ, for instance some of "
+                "the training data, or use attribution='saliency' with scaled=False."
+            )
         rng, checking = rng.spawn(2)
         gap = check_paths(network, X, background, target, checking)
         sigma = self.noise * background.std(axis=0)
@@ -112,7 +123,6 @@ class SmoothGrad(Attribution):
             warnings.warn(message, InterruptedWarning, stacklevel=2)
         mean = total / n
         variance = np.maximum(squares / n - mean**2, 0) / (n - 1)
-        scale = np.abs(background - background.mean(axis=0)).mean(axis=0) if self.scaled else 1.0
         return Attributed(np.abs(first + mean) * scale, np.sqrt(variance) * scale, gap)
 
 

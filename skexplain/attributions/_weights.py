@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .._network import Network
 from ..exceptions import UnsupportedLayerError
 from ._base import Attribution
+from ._spread import mean_deviation
 
 
 class _Weights(Attribution):
@@ -27,8 +28,7 @@ class _Weights(Attribution):
         except UnsupportedLayerError as exc:
             raise UnsupportedLayerError(exc.layer, str(self), exc.alternatives) from exc
         if self.scaled:
-            b = background.reshape(len(background), -1).astype(np.float64)
-            first = first * np.abs(b - b.mean(axis=0)).mean(axis=0)[:, None]
+            first = first * mean_deviation(background, self).reshape(-1, 1)
         *layers, last = [first, *others]
         values = self._along([*layers, last @ network.head.matrix])
         return values.T[target].reshape(X.shape)
@@ -53,6 +53,8 @@ class ConnectionWeights(_Weights):
 
     Raises
     ------
+    ValueError
+        With ``scaled=True``, for a background without two different rows.
     UnsupportedLayerError
         When the network is not a stack of dense layers: sums or products of branches, convolutions, recurrence,
         attention, layer normalisation, embeddings.
@@ -107,6 +109,8 @@ class Garson(_Weights):
 
     Raises
     ------
+    ValueError
+        With ``scaled=True``, for a background without two different rows.
     UnsupportedLayerError
         When the network is not a stack of dense layers; see `ConnectionWeights`.
 

@@ -53,6 +53,9 @@ def local(name, net, X=X, B=B, seed=0, target=0):
 
 # what trains an estimator anew has no bare network to be tested on; see test_loco.py
 every = pytest.mark.parametrize("name", sorted(n for n, a in ATTRIBUTIONS.items() if not a.needs_estimator))
+every_exchanging = pytest.mark.parametrize(
+    "name", sorted(n for n, a in ATTRIBUTIONS.items() if not (a.local or a.needs_estimator or a.needs_training))
+)
 every_local = pytest.mark.parametrize("name", sorted(n for n, a in ATTRIBUTIONS.items() if a.local))
 every_signed = pytest.mark.parametrize("name", sorted(n for n, a in ATTRIBUTIONS.items() if a.local and a.signed))
 every_complete = pytest.mark.parametrize("name", sorted(n for n, a in ATTRIBUTIONS.items() if a.complete))
@@ -184,8 +187,21 @@ def test_stateless_and_cloneable(name):
 
 
 @every_local
-def test_one_background_row_and_one_row(name):
-    assert np.isfinite(local(name, smooth(), X[:1], B[:1])).all()
+@pytest.mark.parametrize("times", [1, 3])
+def test_one_background_row_and_one_row(name, times):
+    background = B[:1].repeat(times, axis=0)
+    if getattr(get_attribution(name), "scaled", False):  # by the spread over the background, which is 0
+        with pytest.raises(ValueError, match=rf"spread over the background, which has {times} row.*scaled=False"):
+            local(name, smooth(), X[:1], background)
+    else:
+        assert np.isfinite(local(name, smooth(), X[:1], background)).all()
+
+
+@every_exchanging
+@pytest.mark.parametrize("times", [1, 3])
+def test_rows_of_which_nothing_can_be_exchanged_are_refused(name, times):
+    with pytest.raises(ValueError, match=rf"has {times} row\(s\), all alike. Pass at least two different rows"):
+        values(name, smooth(), X[:1].repeat(times, axis=0))
 
 
 @every_local

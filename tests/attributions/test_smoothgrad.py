@@ -126,9 +126,22 @@ def test_interruption_gives_whole_pairs():
 
 @pytest.mark.parametrize(
     ("params", "message"),
-    [({"noise": -0.1}, "noise == -0.1, must be >= 0"), ({"n_samples": 3}, "n_samples == 3, must be >= 10")],
+    [
+        ({"noise": -0.1}, "noise == -0.1, must be >= 0"),
+        ({"noise": np.nan}, "noise=nan must be a finite number of at least 0"),
+        ({"noise": np.inf}, "noise=inf must be a finite number"),
+        ({"n_samples": 3}, "n_samples == 3, must be >= 10"),
+    ],
 )
 def test_bad_parameters(params, message):
     net = DenseNetwork([np.ones((3, 1))], [np.zeros(1)], "identity", Head("linear", 1))
     with pytest.raises(ValueError, match=message):
         SmoothGrad(**params).attribute(net, X, B, TARGET, RNG)
+
+
+def test_noise_needs_a_background_that_varies():
+    net = DenseNetwork([np.ones((3, 1))], [np.zeros(1)], "identity", Head("linear", 1))
+    with pytest.raises(ValueError, match=r"noise=0.15 is a fraction .* background, which has 2 row.*'saliency'"):
+        SmoothGrad(scaled=False).attribute(net, X, B[[0, 0]], TARGET, RNG)
+    got = SmoothGrad(scaled=False, noise=0).attribute(net, X, B[:1], TARGET, RNG)
+    np.testing.assert_allclose(got.values, 1)
