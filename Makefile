@@ -19,8 +19,8 @@ demo: $(READY)
 	@echo "The picture is demo/breast_cancer_importances.png, the table demo/breast_cancer_importances.csv."
 
 test: lint types $(READY)
-	$(BIN)/python -m pytest -n $(JOBS) --doctest-modules
-	KERAS_BACKEND=torch $(BIN)/python -m pytest -n $(JOBS) tests/keras
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --doctest-modules
+	KERAS_BACKEND=torch $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup tests/keras
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -13,13 +13,14 @@ from tests.zoo.outcome import keras_framework, zoo_outcome
 
 FRAMEWORK = keras_framework()
 
-pytestmark = pytest.mark.slow
+# one process has the networks and their graphs ready for all of these
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("keras zoo")]
 
 
 class TestKeras(ZooLaws):
     framework = FRAMEWORK
     some = FEW
-    of_spellings = ("connection_weights", "garson", "deeplift", "lrp") if FRAMEWORK == "Keras on TensorFlow" else None
+    of_spellings = ("connection_weights", "deeplift", "lrp") if FRAMEWORK == "Keras on TensorFlow" else None
 
     def may_refuse(self, strategy, spelling):
         # a list of a model's dense layers needs a model whose graph is known

@@ -75,6 +75,8 @@ class ZooLaws:
             pytest.skip("asked in another framework")
         different = {}
         for name, spellings in nets(self.framework).items():
+            if strategy == "lrp" and name not in self.some and "TensorFlow" in self.framework:
+                continue  # a graph takes a second to trace; the recorded operations are those of deeplift
             expected = zoo_outcome(strategy, self.framework, name)
             for spelling in list(spellings)[1:]:
                 got = zoo_outcome(strategy, self.framework, name, spelling)
@@ -149,7 +151,7 @@ class ZooLaws:
     @every
     def test_no_pollution_after_an_exception(self, strategy):
         half = side(self.framework)
-        for calls in (0, 1, 4, 8):
+        for calls in (0, 1, 4, 8) if self.framework == "torch" else (0, 4):
             network = half.breaking(calls)
             before = half.snapshot(network)
             try:
