@@ -29,7 +29,8 @@ class Importances:
     signed : ndarray of shape (n_features,)
         The mean before the absolute value, or the loss of score as measured.
     error : ndarray of shape (n_features,)
-        Standard error of ``values``, over rows and sampling. NaN where it is not known.
+        Standard error of ``values``, over rows and sampling; by SAGE, or permutation with a scorer, that of the
+        sampling for these rows only. NaN where it is not known.
     strategy : object
         The attribution strategy.
     output : str
@@ -71,6 +72,9 @@ class Importances:
 
     def interval(self, level: float = 0.95) -> tuple[NDArray, NDArray]:
         """Where the importance of each column lies, were it measured without error.
+
+        Of the errors that ``error`` counts: where these are of the sampling only (SAGE, permutation with a scorer), the
+        interval is for these very rows, and too short for what other rows would give.
 
         Parameters
         ----------

@@ -32,7 +32,8 @@ class Occlusion(ReplacementAttribution):
         How far the window moves on each axis; at most its size, so that all features are covered.
     baseline : {"mean", "zero", "background"} or array-like, default="mean"
         What the window is covered with: the mean of the background, zeros, each row of the background in turn, or a
-        row or several of your own (in the space that the network reads).
+        row or several of your own (in the space that the network reads). Columns of text have no mean; use
+        ``"background"``.
 
     Raises
     ------
