@@ -169,7 +169,8 @@ def readable(model: Any, X: Any) -> NDArray:
     """Rows as the network reads them, checked."""
     if hasattr(model, "_check_rows"):
         return model._check_rows(X)
-    return check_array(X, dtype="numeric", allow_nd=True, estimator=type(model).__name__)
+    rows = check_array(X, dtype="numeric", allow_nd=True, estimator=type(model).__name__)
+    return rows.astype(float) if rows.dtype == bool else rows  # True less False is an error in NumPy
 
 
 @contextmanager

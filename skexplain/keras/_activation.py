@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import keras
+import numpy as np
 from keras.src.models.functional import Functional  # not public, but what keras.Model(inputs, outputs) makes
 
 from ..exceptions import UnsupportedModelError
 from ._default import every_layer
 
 SQUASHING = ("softmax", "sigmoid")
+#: Held for as long as part of any model is replaced, and by whoever runs a model's Python code or looks at its parts:
+#: another thread would see the replacement, or take it for the model's own and put it back later.
+exclusive = threading.RLock()
+if keras.backend.backend() == "torch":  # where attributes are put back as well: with two locks threads might block
+    from ..torch import _untouched
+
+    exclusive = _untouched._ONE_AT_A_TIME
 #: Layers and operations after which the numbers of a row are the same, in the same order.
 PASSING = (
     "Reshape",
@@ -133,15 +142,39 @@ def unrolled(model: keras.Model) -> Iterator[None]:
 @contextmanager
 def _replaced(owner: Any, name: str) -> Iterator[Any]:
     """Set an attribute past the framework's bookkeeping, and put it back."""
-    own = name in vars(owner)
-    old = vars(owner).get(name)
-    try:
-        yield lambda value: object.__setattr__(owner, name, value)
-    finally:
-        if own:
-            object.__setattr__(owner, name, old)
-        else:
-            object.__delattr__(owner, name)
+    with exclusive:
+        own = name in vars(owner)
+        old = vars(owner).get(name)
+        try:
+            yield lambda value: object.__setattr__(owner, name, value)
+        finally:
+            if own:
+                object.__setattr__(owner, name, old)
+            else:
+                object.__delattr__(owner, name)
+
+
+def is_built(model: keras.Model) -> bool:
+    """Whether no layer waits for its first call to make its weights."""
+    return model.built and all(layer.built for layer in every_layer(model))
+
+
+@contextmanager
+def unchanged(model: keras.Model, *, building: bool = False) -> Iterator[None]:
+    """Put back the variables that a call of the model may assign although `call` asks it not to.
+
+    These are all that there are when it is being built, and TensorFlow's own, which Keras does not know of.
+    """
+    owners = model._flatten_layers() if keras.backend.backend() == "tensorflow" else ()
+    kept = [v for owner in owners for v in vars(owner).values() if hasattr(v, "read_value")]
+    kept += model.variables if building else []
+    with exclusive if kept else nullcontext():
+        old = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in kept]
+        try:
+            yield
+        finally:
+            for v, value in old:
+                v.assign(value)
 
 
 def squashing_layers(model: keras.Model) -> list[Any]:
@@ -149,11 +182,16 @@ def squashing_layers(model: keras.Model) -> list[Any]:
     return [layer for layer in reversed(every_layer(model)) if activation_name(layer) in SQUASHING]
 
 
-def call(model: keras.Model, x: Any) -> Any:
-    """The model's output in inference mode, for inputs of whatever type it reads."""
+def call(model: keras.Model, x: Any, *, building: bool = False) -> Any:
+    """The model's output in inference mode, for inputs of whatever type it reads.
+
+    Unless weights are still to be made, variables stay as they are: what a call assigns, such as a count or a
+    recurrent state, is seen by the rest of that call only.
+    """
     if getattr(model, "inputs", None):
         x = keras.ops.cast(x, model.inputs[0].dtype)
-    out = model(x, training=False) if getattr(model, "_call_has_training_arg", True) else model(x)
+    with exclusive, nullcontext() if building else keras.StatelessScope():
+        out = model(x, training=False) if getattr(model, "_call_has_training_arg", True) else model(x)
     out = list(out.values()) if isinstance(out, dict) else out
     if not isinstance(out, list | tuple):
         return out

@@ -17,9 +17,12 @@ from ._activation import (
     SQUASHING,
     activation_name,
     call,
+    exclusive,
     has_graph,
+    is_built,
     last_operation,
     squashing_layers,
+    unchanged,
     without_activation,
 )
 from ._losses import UNITS, loss_name, only_loss, wants_probabilities
@@ -97,19 +100,20 @@ def ending_of(model: Any, X: NDArray) -> tuple[str, Any]:
         None if the activation cannot be taken off.
     """
     X = X[:PROBED]
-    p = predict_once(model, X)
-    last = last_operation(model)
-    candidates = [last] if last is not None else [] if has_graph(model) else squashing_layers(model)
-    for operation in candidates:
-        name = activation_name(operation)
-        if name not in SQUASHING:
-            continue
-        with without_activation(operation):
-            z = flat(predict_once(model, X))
-        back = softmax(z, axis=-1) if name == "softmax" else expit(z)
-        if z.shape == flat(p).shape and np.allclose(back, flat(p), atol=TOLERANCE.get(model.compute_dtype, 1e-5)):
-            return name, operation
-    return _unseen_ending(model, X, flat(p)), None
+    with exclusive:  # also what another thread took off would not be seen
+        p = predict_once(model, X)
+        last = last_operation(model)
+        candidates = [last] if last is not None else [] if has_graph(model) else squashing_layers(model)
+        for operation in candidates:
+            name = activation_name(operation)
+            if name not in SQUASHING:
+                continue
+            with without_activation(operation):
+                z = flat(predict_once(model, X))
+            back = softmax(z, axis=-1) if name == "softmax" else expit(z)
+            if z.shape == flat(p).shape and np.allclose(back, flat(p), atol=TOLERANCE.get(model.compute_dtype, 1e-5)):
+                return name, operation
+        return _unseen_ending(model, X, flat(p)), None
 
 
 def _unseen_ending(model: Any, X: NDArray, p: NDArray) -> str:
@@ -155,7 +159,11 @@ def flat(p: NDArray) -> NDArray:
 def predict_once(model: Any, X: NDArray, limit: int | None = PROBED) -> NDArray:
     """Outputs for the first few rows, without a graph being traced; builds models that are not built."""
     rows = keras.ops.convert_to_tensor(np.asarray(X[:limit], dtype=model.compute_dtype))
-    return np.asarray(keras.ops.convert_to_numpy(keras.ops.stop_gradient(call(model, rows))), dtype=np.float64)
+    building = not is_built(model)
+    with unchanged(model, building=building):
+        if building:
+            call(model, rows, building=True)
+        return np.asarray(keras.ops.convert_to_numpy(keras.ops.stop_gradient(call(model, rows))), dtype=np.float64)
 
 
 class PredictingNetwork(Network):

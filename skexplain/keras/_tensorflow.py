@@ -15,7 +15,7 @@ from .._head import Head
 from .._network import CHUNK, Network, chunks, rows_at_once, rowwise
 from .._propagation import Rule
 from .._stack import links_of, weights_of
-from ._activation import call, calling, unrolled, without_activation
+from ._activation import call, calling, exclusive, unchanged, unrolled, without_activation
 from ._first_dense import FirstDense, first_dense
 from ._tape import TensorArrays, record
 
@@ -147,7 +147,9 @@ class KerasNetwork(Network):
                 found.extend(links_of(record(self._raw, x, name), self.head.kind == "softmax", name))
             return [v for v in tf.nest.flatten(found) if tf.is_tensor(v)]
 
-        values = iter(_traced(tensors, [tf.TensorSpec(self._rows.shape, self.dtype)])(tf.constant(self._rows)))
+        graph = _traced(tensors, [tf.TensorSpec(self._rows.shape, self.dtype)])
+        with unchanged(self.model):
+            values = iter(graph(tf.constant(self._rows)))
         links = tf.nest.map_structure(lambda v: next(values).numpy() if tf.is_tensor(v) else v, found)
         return weights_of(links, name)
 
@@ -252,11 +254,13 @@ class KerasNetwork(Network):
             arrays = [v[index].astype(self.dtype.as_numpy_dtype) for v in (X, *others)]
             if target is not None:
                 arrays.append(target[index].astype(np.int32))
-            parts.append(np.asarray(graph(*map(tf.constant, arrays)), dtype=np.float64)[: len(X) - start])
+            with unchanged(self.model):
+                parts.append(np.asarray(graph(*map(tf.constant, arrays)), dtype=np.float64)[: len(X) - start])
             start += size
         return np.concatenate(parts)
 
 
 def _traced(function: Callable[..., Any], signature: list[Any]) -> Callable[..., Any]:
-    # as a concrete function: TensorFlow would warn of retracing when several networks trace the same method
-    return tf.function(function, autograph=False, input_signature=signature).get_concrete_function()
+    with exclusive:
+        # as a concrete function: TensorFlow would warn of retracing when several networks trace the same method
+        return tf.function(function, autograph=False, input_signature=signature).get_concrete_function()

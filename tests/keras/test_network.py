@@ -1,5 +1,7 @@
 """Overrides against the plain definitions, heads, and models written in every way."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from scipy.special import expit, softmax
 from skexplain._dense_network import DenseNetwork
 from skexplain._head import Head
 from skexplain._network import Network
+from skexplain._propagation import Rescale
 from skexplain._wrap import as_network
 from skexplain.exceptions import CompletenessError, UnsupportedModelError
 from skexplain.keras import Standardise
@@ -263,16 +266,118 @@ def test_what_cannot_be_explained(X):
         as_network(keras.Model(c, [layers.Dense(1)(c), layers.Dense(1)(c)]), X)
 
 
+class Counting(layers.Layer):
+    """Multiplies with the number of its calls."""
+
+    def __init__(self, make_count):
+        super().__init__()
+        self.n = make_count(self)
+
+    def call(self, inputs):
+        self.n.assign_add(1.0)
+        return inputs * self.n
+
+
+COUNTS = {"keras": lambda layer: layer.add_weight(shape=(), initializer="zeros", trainable=False)}
+if BACKEND == "tensorflow":
+    import tensorflow as tf
+
+    COUNTS["tensorflow"] = lambda layer: tf.Variable(0.0, trainable=False)
+
+
+@pytest.mark.parametrize("whose", COUNTS)
+@pytest.mark.parametrize("built", [True, False])
+def test_what_a_call_changes_is_put_back(whose, built, X):
+    counting = Counting(COUNTS[whose])
+    first = [layers.Input((nets.D,))] if built else []
+    model = keras.Sequential([*first, layers.Dense(4, "relu"), counting, layers.Dense(3, "softmax")])
+    network = as_network(model, X, output="logit")
+    assert float(counting.n) == 0
+    once = network.raw(X)
+    assert float(counting.n) == 0
+    use_all_verbs(network, X)
+    network.propagate(X, X[:1], Rescale(), np.zeros(len(X), int))
+    np.testing.assert_array_equal(network.raw(X), once)
+    assert float(counting.n) == 0
+    np.testing.assert_allclose(softmax(once, axis=1), keras.ops.convert_to_numpy(model(X)), atol=1e-5)
+    assert float(counting.n) == 1
+
+
+def test_a_layer_that_is_never_used_changes_nothing(X):
+    class Forgetful(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.unused, self.counting, self.out = layers.Dense(2), Counting(COUNTS["keras"]), layers.Dense(3)
+
+        def build(self, input_shape):
+            self.out.build(input_shape)
+
+        def call(self, inputs):
+            return self.out(self.counting(inputs))
+
+    model = Forgetful()
+    use_all_verbs(as_network(model, X), X)
+    assert float(model.counting.n) == 0
+
+
+def test_the_seeds_of_a_noisy_layer_are_put_back(X):
+    class Noisy(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.seeds = keras.random.SeedGenerator(0)
+
+        def call(self, inputs):
+            return inputs + keras.random.normal((1, 4), seed=self.seeds)
+
+    noisy = Noisy()
+    model = keras.Sequential([layers.Input((nets.D,)), layers.Dense(4), noisy, layers.Dense(3)])
+    before = keras.ops.convert_to_numpy(noisy.seeds.state).copy()
+    network = as_network(model, X, output="logit")
+    np.testing.assert_array_equal(network.raw(X), network.raw(X))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(noisy.seeds.state), before)
+
+
+@pytest.mark.parametrize("attribution", ["deeplift", "saliency"])
+def test_threads_share_a_model(attribution, X):
+    import skexplain
+
+    model = keras.Sequential([layers.Input((nets.D,)), layers.Dense(8, "relu"), layers.Dropout(0.5)])
+    model.add(layers.Dense(3, "softmax"))
+    p, before = keras.ops.convert_to_numpy(keras.ops.stop_gradient(model(X))), state_of(model)
+
+    def explained(_):
+        return skexplain.explain(model, X[:4], background=X, attribution=attribution, random_state=0).values
+
+    expected = explained(0)
+    with ThreadPoolExecutor(4) as threads:
+        for values in threads.map(explained, range(8)):
+            np.testing.assert_allclose(values, expected, atol=1e-5)
+    assert_same_state(before, state_of(model))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(keras.ops.stop_gradient(model(X))), p)
+
+
+@pytest.mark.parametrize("attribution", ["expected_gradients", "saliency", "smoothgrad"])
+def test_booleans_are_numbers(attribution, rng):
+    import skexplain
+
+    X, model = rng.random((12, nets.D)) > 0.5, nets.mlp(1)
+    got, expected = (
+        skexplain.explain(model, v[:4], background=v, attribution=attribution, random_state=0).values
+        for v in (X, X.astype(float))
+    )
+    np.testing.assert_array_equal(got, expected)
+
+
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="graphs are TensorFlow's")
 def test_traced_once(X):
     calls = []
 
-    class Counting(layers.Layer):
+    class Calls(layers.Layer):
         def call(self, inputs):
             calls.append(1)
             return inputs
 
-    model = keras.Sequential([layers.Input((nets.D,)), layers.Dense(4, "relu"), Counting(), layers.Dense(3)])
+    model = keras.Sequential([layers.Input((nets.D,)), layers.Dense(4, "relu"), Calls(), layers.Dense(3)])
     network = as_network(model, X, classes=np.arange(3))
     use_all_verbs(network, X)
     traced = len(calls)
