@@ -19,8 +19,8 @@ CHECKED_ROWS = 32
 PATH_TOLERANCE = 1e-2
 #: Largest rounding error of an output, as a fraction of the spread of f, at which completeness can be checked.
 ROUNDING = 0.02
-#: Most doublings of the steps before a row that is still not complete is given up.
-MAX_DOUBLINGS = 8
+#: Most doublings of the steps, from this many or more, before a row that is still not complete is given up.
+MAX_DOUBLINGS, STEPS = 8, 32
 
 
 @cache
@@ -68,9 +68,10 @@ def integrate(
 
     values, rows = np.empty(X.shape), np.arange(len(X))
     gap, spread, worst = np.zeros(len(X)), np.zeros(len(X)), np.zeros(len(X))
-    for doubling in range(MAX_DOUBLINGS + 1):
+    few = ((STEPS - 1) // n_steps).bit_length()  # doublings that lead from n_steps to STEPS
+    for doubling in range(few + MAX_DOUBLINGS + 1):
         s = start if len(start) == 1 else start[rows]
-        nodes, weights = gauss_legendre(n_steps)
+        nodes, weights = gauss_legendre(n_steps << doubling)
         values[rows] = (X[rows] - s) * network.mean_gradient(s, X[rows], nodes, weights, target[rows])
         if not np.isfinite(values[rows]).all():
             raise CompletenessError(
@@ -84,15 +85,14 @@ def integrate(
         if len(rows) == 0:
             return Attributed(values, gap=float(np.max(gap / spread, initial=0.0)))
         # many rows tell early whether steps help; for a few it is cheap to find out
-        if doubling >= 3 and len(rows) > CHECKED_ROWS and np.median(gap[rows] / worst[rows]) > 0.5:
+        if doubling >= few + 3 and len(rows) > CHECKED_ROWS and np.median(gap[rows] / worst[rows]) > 0.5:
             break
-        n_steps *= 2
     share = float(np.max(gap[rows] / spread[rows]))
     raise CompletenessError(
         f"For {len(rows)} of {len(X)} rows the attributions miss f(x) - f(reference) by up to {share:.2g} of the "
-        f"spread of the outputs with up to {n_steps} steps. The gradient of this network does not see all it does (an "
-        "integer look-up such as an embedding, rounding, a step). Use a strategy without gradients, such as "
-        "attribution='permutation'."
+        f"spread of the outputs with up to {n_steps << doubling} steps. The gradient of this network does not see all "
+        "it does (an integer look-up such as an embedding, rounding, a step). Use a strategy without gradients, such "
+        "as attribution='permutation'."
     )
 
 

@@ -75,6 +75,23 @@ def test_steps_are_refined_until_it_adds_up():
     assert got.gap < 1e-3
 
 
+@pytest.mark.parametrize("n_steps", [1, 3, 32, 40])
+def test_few_steps_to_begin_with_are_no_reason_to_give_up(n_steps):
+    """Kinks of ReLU need hundreds of steps, which are taken wherever one begins."""
+    rng = np.random.default_rng(0)
+    W, V, many = rng.normal(size=(2, 32)), rng.normal(size=(32, 1)), rng.normal(size=(200, 2))
+    net = DenseNetwork([W, V], [rng.normal(size=32), np.zeros(1)], "relu", Head("linear", 1))
+    got = IntegratedGradients(n_steps=n_steps).attribute(net, many, many[:50], np.zeros(200, int), None)
+    assert got.gap < 1e-3
+
+
+def test_the_steps_that_were_taken_are_told():
+    net = Formula(lambda X: np.floor(X[:, 1]), np.zeros_like)
+    for n_steps, most in ((1, 8192), (32, 8192), (40, 10240)):
+        with pytest.raises(CompletenessError, match=f"with up to {most} steps"):
+            attribute(net, n_steps=n_steps)
+
+
 def test_cut_gradient_is_refused():
     net = Formula(lambda X: X[:, 0] + np.floor(X[:, 1]), lambda X: np.c_[np.ones(len(X)), np.zeros(len(X))])
     with pytest.raises(CompletenessError, match=r"miss f\(x\) - f\(reference\) by up to"):
