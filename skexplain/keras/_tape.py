@@ -64,6 +64,12 @@ GATES = {"Sigmoid", "Rsqrt", "Reciprocal", "Inv"}
 ADDITION = {"AddV2", "Add"}
 #: What decides, when it runs, which operations are done and how often.
 CONTROL = set("While StatelessWhile If StatelessIf Case StatelessCase TensorListFromTensor TensorListSetItem".split())
+#: Constants beyond this stand for minus infinity in a mask.
+MASK = 1e6
+#: What is selected in their place: smaller numbers would make differences that overflow.
+LOWEST = -1e30
+#: Where logits of a mask are cut off: so far down that none counts, so near that differences keep their digits.
+CUT = -1e3
 #: Moves of numbers that keep them in order.
 ORDER_KEPT = {"Reshape", "Squeeze", "ExpandDims"}
 #: Convolutions, and which input is convolved.
@@ -269,6 +275,7 @@ class _Recorder:
             pointwise=same_shape and (kind in ("elementwise", "step") or call.name in POINTWISE),
             gate=call.name in GATES,
             affine=affine,
+            condition=0 if call.name in SELECT and call.varying[0] == 0 else None,
             constants=sum(v.shape.rank != 0 for v in call.args) - len(x),
             weights=_weights(call) if kind == "linear" else None,
         )
@@ -440,7 +447,7 @@ def _convolution_weights(call: _Call) -> Weights:
             return None
         outputs = w.shape[-1] if call.name != "DepthwiseConv2dNative" else w.shape[-2] * w.shape[-1]
         first = call.op.get_attr("data_format") in (b"NCHW", b"NCDHW")
-        factors = _per_channel(s, 1 - w.shape.rank if first else -1, outputs)
+        factors = _per_channel(s, 1 - w.shape.rank if first else -1, outputs, w.dtype)
         if factors is None or factors.shape == (1,):
             return None if factors is None else w * factors
         return w * tf.reshape(factors, w.shape[-1:] if call.name != "DepthwiseConv2dNative" else w.shape[-2:])
@@ -449,16 +456,20 @@ def _convolution_weights(call: _Call) -> Weights:
 
 
 def _scaled_dense(weight: tf.Tensor, s: Any) -> tf.Tensor | None:
-    factors = _per_channel(s, -1, weight.shape[1])
+    factors = _per_channel(s, -1, weight.shape[1], weight.dtype)
     return None if factors is None else weight * factors
 
 
-def _per_channel(s: Any, axis: int, channels: int) -> tf.Tensor | None:
+def _per_channel(s: Any, axis: int, channels: int, dtype: tf.DType) -> tf.Tensor | None:
     """One factor for each channel, the axis counted from the end; None if s varies within a channel."""
     shape = np.shape(s) if isinstance(s, float) else tuple(s.shape)
     if math.prod(shape) == 1:
-        return tf.reshape(s, [1])
-    return tf.reshape(s, [-1]) if len(shape) >= -axis and math.prod(shape) == channels == shape[axis] else None
+        return tf.reshape(tf.cast(s, dtype), [1])
+    return (
+        tf.reshape(tf.cast(s, dtype), [-1])
+        if len(shape) >= -axis and math.prod(shape) == channels == shape[axis]
+        else None
+    )
 
 
 # Operations that are made of others. Each takes the recorder and the call and gives the results, or NotImplemented
@@ -674,6 +685,36 @@ def _max_pool(at: _Recorder, call: _Call) -> list[tf.Tensor]:
     return [tf.reduce_max(tf.stack(windows, -1), -1)]
 
 
+def _select(at: _Recorder, call: _Call) -> Any:
+    """No constant that is selected is smaller than `LOWEST`."""
+    known = [k for k in (1, 2) if k not in call.varying and call.args[k].dtype.is_floating]
+    low = [k for k in known if (v := tf.get_static_value(call.args[k])) is not None and np.any(v < LOWEST)]
+    args = [tf.maximum(v, tf.constant(LOWEST, v.dtype)) if k in low else v for k, v in enumerate(call.args)]
+    return call.at(args) if low else NotImplemented
+
+
+def _softmax(at: _Recorder, call: _Call) -> Any:
+    """Of what a mask has made very small: of logits that are cut off, as no digits are left of others beside it."""
+    (z,) = call.args
+    if call.name != "Softmax" or not _is_masked(z):
+        return NotImplemented
+    return call.at([tf.maximum(z, tf.constant(CUT, z.dtype))])
+
+
+def _is_masked(z: tf.Tensor, depth: int = 4) -> bool:
+    """Whether very large constants are selected, or are added, maybe times 0 or 1, in one of the last operations."""
+    if depth and z.op.type in PASSING | ORDER_KEPT | {"Cast"}:
+        return _is_masked(z.op.inputs[0], depth - 1)
+    if not depth or z.op.type not in SELECT | ADDITION | {"Sub"}:
+        return False
+    for v in z.op.inputs:
+        for constant in v.op.inputs if v.op.type == "Mul" else [v]:
+            value = tf.get_static_value(constant) if constant.dtype.is_floating else None
+            if value is not None and np.any(np.abs(value) >= MASK):
+                return True
+    return any(_is_masked(v, depth - 1) for v in z.op.inputs)
+
+
 def _any(at: _Recorder, call: _Call) -> list[tf.Tensor]:
     x, axes = call.args
     return [tf.reduce_max(tf.cast(x, at.dtype), axes, call.op.get_attr("keep_dims")) > 0.5]
@@ -705,6 +746,8 @@ LOWERED: dict[str, Callable[[_Recorder, _Call], Any]] = {
     "Minimum": _minimum,
     "Max": _max,
     "Min": _min,
+    **dict.fromkeys(SELECT, _select),
+    "Softmax": _softmax,
     "MaxPool": _max_pool,
     "MaxPool3D": _max_pool,
     "Any": _any,

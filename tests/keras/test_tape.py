@@ -232,6 +232,88 @@ REFUSED = {
 }
 
 
+def additive(h):
+    """Attention whose mask is added, as the first transformers were written."""
+    pad = ops.cast(ops.all(ops.equal(h, 0), axis=-1), "float32")[:, None]
+    scores = ops.matmul(h, ops.swapaxes(h, 1, 2)) - 1e9 * pad
+    return ops.matmul(ops.softmax(scores), h) * ops.swapaxes(1 - pad, 1, 2)
+
+
+MASKED = {
+    "multi-head": lambda: layers.MultiHeadAttention(2, 3),
+    "dropping out": lambda: layers.MultiHeadAttention(2, 3, dropout=0.1),
+    "attention": layers.Attention,
+    "added": lambda: Own(additive),
+}
+
+
+def padded(name, length, dtype="float32", codes=False):
+    """Attention over a sequence whose last steps may be zeros; the same weights for every length."""
+    keras.config.set_dtype_policy(dtype)
+    try:
+        x = layers.Input((length,) if codes else (length, 4), dtype=dtype)
+        h = layers.Embedding(9, 4, mask_zero=True)(x) if codes else layers.Masking()(x)
+        attend = MASKED[name]()
+        attend.supports_masking = True
+        h = attend(h) if name == "added" else attend([h, h]) if name == "attention" else attend(h, h)
+        return learned(keras.Model(x, layers.Dense(3)(layers.GlobalAveragePooling1D()(h))))
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+STEPS = RNG.normal(size=(20, 6, 4)) * (np.arange(6)[:, None] < 6 - np.arange(20)[:, None, None] % 4)
+
+
+@on_tensorflow
+@pytest.mark.parametrize("name", MASKED)
+def test_masks_that_differ_from_the_references(name):
+    found = []
+    for dtype in ("float32", "float64") if name != "added" else ("float32",):
+        network = as_network(padded(name, 6, dtype), STEPS, output="logit")
+        got = DeepSHAP().attribute(network, STEPS, STEPS[:4], TARGET, None)
+        assert got.gap < 1e-3
+        found.append(got.values)
+        relevance = LRP().attribute(network, STEPS, STEPS[:4], TARGET, None).values
+        assert np.abs(relevance).max() < 100
+        found.append(relevance)
+    for single, double in zip(found[:2], found[2:], strict=False):
+        np.testing.assert_allclose(single, double, atol=2e-3 * np.abs(double).max())
+
+
+@on_tensorflow
+@pytest.mark.parametrize("name", ["multi-head", "attention", "added"])
+def test_padding_is_as_if_it_were_not_there(name):
+    """Where the reference is padded like the row."""
+    X, r = np.pad(STEPS[::4, :4], ((0, 0), (0, 2), (0, 0))), np.pad(STEPS[1:2, :4], ((0, 0), (0, 2), (0, 0)))
+    for strategy in (DeepSHAP(), LRP(rule="epsilon")):
+        got, expected = (
+            strategy.attribute(as_network(padded(name, n), v, output="logit"), v, b, TARGET[:5], None).values
+            for n, v, b in ((6, X, r), (4, X[:, :4], r[:, :4]))
+        )
+        assert np.abs(got[:, 4:]).max() < 1e-5
+        np.testing.assert_allclose(got[:, :4], expected, atol=1e-4 * np.abs(expected).max())
+
+
+@on_tensorflow
+def test_masks_of_codes():
+    X = np.where(STEPS[..., 0] != 0, RNG.integers(1, 9, (20, 6)), 0)
+    network = as_network(padded("multi-head", 6, codes=True), X, output="logit")
+    for strategy in (DeepLIFT(baseline=X[2:3]), DeepSHAP()):
+        assert strategy.attribute(network, X, X[:4], TARGET, None).gap < 1e-3
+    assert np.abs(LRP().attribute(network, X, X[:4], TARGET, None).values).max() < 100
+
+
+@on_tensorflow
+def test_a_condition_takes_no_relevance():
+    bodies = (
+        lambda x: ops.where(x[:, :4] > 0, 2 * x[:, 4:8], -1000.0),
+        lambda x: ops.where(x[:, :4] <= 0, -1000.0, 2 * x[:, 4:8]),
+    )
+    first, other = (attribute(LRP(rule="epsilon"), net(Own(body))) for body in bodies)
+    assert not first[:, :4].any()
+    np.testing.assert_allclose(other, first, rtol=1e-5, atol=1e-5)
+
+
 def snapshot(model):
     """What could be left behind."""
     every = model._flatten_layers()
@@ -279,6 +361,7 @@ def test_double_precision():
         keras.config.set_dtype_policy("float32")
     network = as_network(model, X)
     assert DeepLIFT().attribute(network, X, B, TARGET, None).gap < 1e-12
+    assert np.isfinite(LRP(rule="gamma").attribute(network, X, B, TARGET, None).values).all()
 
 
 @on_tensorflow
