@@ -277,10 +277,11 @@ def _integrated(step: Step, p: Array, q: Array, dy: Array, g: Array, xp: ArrayNa
     ratio = xp.where(p == q, xp.ones_like(p), ratio)
     # log-softmax is the logit itself less the normalisation, and only the latter is short-sighted
     m = g - (g - m) * ratio if step.name.lower().replace("_", "") == "logsoftmax" else m * ratio
-    length = xp.sum_last(whole * ratio * whole * ratio)
+    seen = whole * ratio
+    length = xp.sum_last(seen * seen)
     missing = xp.sum_last(g * dy) - xp.sum_last(m * whole)
     along = xp.where(length > 0, missing / xp.where(length > 0, length, xp.ones_like(length)), xp.zeros_like(length))
-    return m + along * whole * ratio * ratio
+    return m + along * seen * ratio
 
 
 def _in_sight(z: Array, xp: ArrayNamespace) -> Array:

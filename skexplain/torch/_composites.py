@@ -15,6 +15,8 @@ from torch import Tensor
 
 #: As low as a masked logit needs to be: minus infinity has no difference from itself.
 MASKED = -1e30
+#: Lower than any logit that counts. Where one is lower all the same, the attributions do not add up, which is noticed.
+DOWN = -1e3
 
 if TYPE_CHECKING:
     from ._tape import Call, Recorder
@@ -136,7 +138,9 @@ def _glu(at: Recorder, call: Call, x: Tensor, dim: int = -1) -> Tensor:
 
 
 def _softmax(at: Recorder, call: Call, x: Tensor, dim: int, *others: Any, **options: Any) -> Any:
-    """Over the last axis."""
+    """Over the last axis; logits that a mask has sent far down no farther than where they do not count."""
+    if id(x) in at.masked:
+        return call.func(x.clamp(min=DOWN), dim, *others, **options)
     if dim in (-1, x.ndim - 1):
         return NotImplemented
     return call.func(x.movedim(dim, -1), -1, *others, **options).movedim(-1, dim)
@@ -170,6 +174,17 @@ def _or(at: Recorder, call: Call, a: Any, b: Any) -> Any:
         return NotImplemented
     dtype = at.values[0].dtype
     return a.to(dtype) + b.to(dtype) != 0
+
+
+def _any(at: Recorder, call: Call, x: Tensor, dim: Any = (), keepdim: bool = False) -> Any:
+    """The largest of numbers that are 0 or 1."""
+    dims = (dim,) if isinstance(dim, int) else tuple(dim or ())
+    return torch.amax((x != 0).to(at.values[0].dtype), dims, keepdim) != 0
+
+
+def _all(at: Recorder, call: Call, x: Tensor, dim: Any = (), keepdim: bool = False) -> Any:
+    dims = (dim,) if isinstance(dim, int) else tuple(dim or ())
+    return torch.amin((x != 0).to(at.values[0].dtype), dims, keepdim) != 0
 
 
 def _where(at: Recorder, call: Call, condition: Tensor, a: Any, b: Any) -> Any:
@@ -284,6 +299,8 @@ COMPOSITES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("gt", "lt", "ge", "le", "eq", "ne"), _compare),
     "masked_fill": _masked_fill,
     "where": _where,
+    "any": _any,
+    "all": _all,
     "logaddexp": _logaddexp,
     "logical_and": _and,
     "bitwise_and": _and,

@@ -65,6 +65,8 @@ STEPS = set(
 POINTWISE = set("add sub rsub mul neg div where masked_fill".split())
 BATCH_NORM = {"native_batch_norm": 7, "_native_batch_norm_legit_no_training": 6}  # where their eps stands
 SOFTMAX = {"_softmax", "_safe_softmax", "_log_softmax", "logsumexp"}
+#: Operations that may mask logits, and a number below which one has been masked.
+MASKING, FAR_DOWN = {"add", "sub", "mul", "where", "masked_fill"}, -1e8
 #: What makes weights for what it is multiplied with.
 GATES = {"sigmoid", "hardsigmoid", "rsqrt", "reciprocal"}
 #: Results that have the shape of their argument and nothing else of it.
@@ -164,6 +166,13 @@ def _taken_apart() -> Iterator[None]:
         torch._C._set_mkldnn_enabled(onednn)
 
 
+def _is_far_down(constant: Any) -> bool:
+    """Whether a constant is, or holds, a number by which logits are masked."""
+    if isinstance(constant, Tensor):
+        return constant.is_floating_point() and constant.numel() > 0 and bool(constant.min() < FAR_DOWN)
+    return isinstance(constant, float) and constant < FAR_DOWN
+
+
 class Call:
     """An operation with its arguments, some of which vary with the network's input."""
 
@@ -229,6 +238,7 @@ class Recorder(TorchDispatchMode):
         self.steps: list[Step] = []
         self.position = {id(x): 0}
         self.without_rule: dict[int, str] = {}  # results that nothing may be computed from
+        self.masked: set[int] = set()  # logits some of which a mask has sent far down
         self.alive: list[Any] = [x]  # so that no id is used twice
 
     def tape(self, out: Tensor) -> Tape:
@@ -291,6 +301,9 @@ class Recorder(TorchDispatchMode):
 
     def _append(self, call: Call, result: Tensor, which: int | None) -> None:
         self.steps.append(self._step(call, result, which))
+        masks = call.name in MASKING and any(map(_is_far_down, call.flat))
+        if masks or (call.name in MASKING | SHAPE and any(id(call.flat[k]) in self.masked for k in call.varying)):
+            self.masked.add(id(result))
         self.position[id(result)] = len(self.values)
         self.values.append(result)
         self.alive.append(result)

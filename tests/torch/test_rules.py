@@ -556,6 +556,34 @@ def test_a_condition_takes_no_relevance():
         np.testing.assert_allclose(other, first, rtol=1e-9, atol=1e-12)
 
 
+class Padded(nn.Module):
+    """Attention over steps, of which those that are zero do not count."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.last = nn.Linear(2, 4), nn.Linear(12, 3)
+        self.attention = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+
+    def forward(self, x):
+        steps = x.view(-1, 3, 2)
+        mask = (steps == 0).all(-1)
+        return self.last((self.attention(self.embed(steps), src_key_padding_mask=mask) * ~mask[:, :, None]).flatten(1))
+
+
+def test_padded_sequences():
+    """Padding that differs between a row and its reference; equal padding is as good as a shorter sequence."""
+    net = network(Padded())
+    rows, references = X.copy(), B.copy()
+    rows[::2, 4:] = references[:3, 4:] = 0
+    for strategy in (DeepLIFT(baseline=references[0]), DeepSHAP()):
+        got = strategy.attribute(net, rows, references, TARGET, None)
+        assert got.gap < 1e-5
+    alike = DeepSHAP().attribute(net, rows[::2], references[:3], TARGET[::2], None).values
+    np.testing.assert_allclose(alike[:, 4:], 0, atol=1e-9)
+    assert np.isfinite(LRP().attribute(net, rows, references, TARGET, None).values).all()
+
+
 def test_what_a_module_keeps_is_put_back():
     class Keeps(Body):
         def forward(self, x):
