@@ -277,6 +277,7 @@ class _Recorder:
             affine=affine,
             condition=0 if call.name in SELECT and call.varying[0] == 0 else None,
             constants=sum(v.shape.rank != 0 for v in call.args) - len(x),
+            unread=kind == "linear" and call.name in BILINEAR - {"Mul"} and _weights(call) is None,
             weights=_weights(call) if kind == "linear" else None,
         )
 
