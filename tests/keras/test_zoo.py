@@ -20,6 +20,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("keras zoo")]
 class TestKeras(ZooLaws):
     framework = FRAMEWORK
     some = FEW
+    # a graph takes a second to trace
+    asked = ("deeplift", "lrp", "expected_gradients", "permutation") if FRAMEWORK == "Keras on TensorFlow" else None
     of_spellings = ("connection_weights", "deeplift", "lrp") if FRAMEWORK == "Keras on TensorFlow" else None
 
     def may_refuse(self, strategy, spelling):

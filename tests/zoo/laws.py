@@ -52,10 +52,16 @@ class ZooLaws:
     #: Strategies that are asked about every spelling; None for all. Where each costs seconds, those that look at
     #: operations: the others see outputs and gradients only, and these are equal.
     of_spellings: Iterable[str] | None = None
+    #: Strategies that are asked about size, batches and exceptions; None for all.
+    asked: Iterable[str] | None = None
 
     def may_refuse(self, strategy: str, spelling: str) -> bool:
         """Whether a strategy may refuse this spelling of a network that it explains in another."""
         return spelling in FORMULAS
+
+    def skip_unless_asked(self, strategy: str) -> None:
+        if self.asked is not None and strategy not in self.asked:
+            pytest.skip("asked in another framework")
 
     @pytest.mark.slow
     def test_the_page_is_what_is_measured(self):
@@ -93,6 +99,7 @@ class ZooLaws:
     @every
     @pytest.mark.parametrize("factor", [0.01, 1000])
     def test_size_of_the_outputs_changes_no_verdict(self, strategy, factor):
+        self.skip_unless_asked(strategy)
         for name in self.some:
             expected = zoo_outcome(strategy, self.framework, name)
             got = outcome(quick(strategy), self.scaled(name, factor), name)
@@ -108,6 +115,7 @@ class ZooLaws:
 
     @every_local
     def test_row_does_not_depend_on_its_batch(self, strategy):
+        self.skip_unless_asked(strategy)
         X = rows()[0]
         order = np.random.default_rng(0).permutation(len(X))
         different = {}
@@ -150,6 +158,7 @@ class ZooLaws:
 
     @every
     def test_no_pollution_after_an_exception(self, strategy):
+        self.skip_unless_asked(strategy)
         half = side(self.framework)
         for calls in (0, 1, 4, 8) if self.framework == "torch" else (0, 4):
             network = half.breaking(calls)
