@@ -29,6 +29,7 @@ from .._estimator import ExplainableMixin
 from .._head import Output
 from ._criterion import assumed_activation, row_losses, unreduced, weighted_mean
 from ._draw import draw_weights
+from ._epoch import run_epoch, unobserved
 from ._loader import ArrayDataset, TensorBatches, in_memory
 from ._module import MLP
 from ._network import TorchNetwork, first_output, last_activation, torch_network
@@ -238,6 +239,13 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         """skorch's step, with the rows' weights in the loss."""
         with self._weighing(batch):
             return super().validation_step(batch, **fit_params)
+
+    def run_single_epoch(self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any) -> None:
+        """skorch's, without its bookkeeping between batches where nobody looks on."""
+        if training and unobserved(self, iterator):
+            run_epoch(self, iterator, prefix, **fit_params)
+        else:
+            super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
 
     @contextmanager
     def _weighing(self, batch: Any) -> Iterator[None]:
