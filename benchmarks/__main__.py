@@ -34,12 +34,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    print(f"{'work':<62} {'peer':>9} {'ours':>9} {'ratio':>6}  difference")
+    print(f"{'work':<64} {'peer':>9} {'ours':>9} {'ratio':>6}  difference")
     for name in options.names or CASES:
         build, n = CASES[name]
         case = build(n)
         peer, ours = median(case.peer, options.repeats), median(case.ours, options.repeats)
-        print(f"{build.__doc__:<62} {peer:8.3f}s {ours:8.3f}s {peer / ours:5.1f}x  {case.gap:.1g}")
+        print(f"{build.__doc__:<64} {peer:8.3f}s {ours:8.3f}s {peer / ours:5.1f}x  {case.gap:.1g}")
 
 
 if __name__ == "__main__":

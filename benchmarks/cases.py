@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from skexplain.attributions import ExpectedGradients, Permutation
+from skexplain.attributions import DeepSHAP, ExpectedGradients, Permutation
 from skexplain.attributions._completeness import gauss_legendre
 from skexplain.torch import NeuralNetClassifier
 from skexplain.torch._network import torch_network
@@ -122,6 +123,48 @@ def expected_gradients_shap(n: int) -> Case:
     return Case(peer, ours, float(np.std(ours() - peer()) / np.std(peer())))
 
 
+def deepshap_shap(n: int) -> Case:
+    """DeepSHAP, 100 references, 2 outputs, against shap.DeepExplainer"""
+    import shap
+
+    X, B, module, network = explained(n)
+    explainer = shap.DeepExplainer(module, torch.as_tensor(B))
+
+    def peer() -> np.ndarray:
+        return explainer.shap_values(torch.as_tensor(X))
+
+    def ours() -> np.ndarray:
+        targets = [np.full(n, k) for k in range(2)]
+        return np.stack([DeepSHAP().attribute(network, X, B, t, np.random.default_rng(0)).values for t in targets], -1)
+
+    return Case(peer, ours, relative(ours(), peer()))
+
+
+def deepshap_captum(n: int) -> Case:
+    """DeepSHAP, 100 references, against captum.DeepLiftShap"""
+    from captum.attr import DeepLiftShap
+
+    X, B, module, network = explained(n)
+    target, x, b = np.ones(n, int), torch.as_tensor(X), torch.as_tensor(B)
+
+    def peer() -> np.ndarray:  # in blocks of rows, as it forms all pairs
+        parts = [DeepLiftShap(module).attribute(x[k : k + 50], b, target=1).detach() for k in range(0, n, 50)]
+        return torch.cat(parts).numpy()
+
+    def ours() -> np.ndarray:
+        return DeepSHAP().attribute(network, X, B, target, np.random.default_rng(0)).values
+
+    return Case(peer, ours, relative(ours(), peer()))
+
+
+def explained(n: int) -> tuple[np.ndarray, np.ndarray, nn.Module, Any]:
+    """Rows, 100 background rows, a module, and the network of its logits."""
+    X, _ = data(n + 100)
+    torch.manual_seed(0)
+    module = Net().eval()
+    return X[:n], X[n:], module, torch_network(module, X, output="logit")
+
+
 def permutation_scikit_learn(n: int) -> Case:
     """permutation importance, 5 repeats, against scikit-learn on skorch"""
     from sklearn.inspection import permutation_importance
@@ -148,5 +191,7 @@ CASES = {
     "predict_skorch": (predict_skorch, 5000),
     "integrated_gradients_captum": (integrated_gradients_captum, 500),
     "expected_gradients_shap": (expected_gradients_shap, 100),
+    "deepshap_shap": (deepshap_shap, 500),
+    "deepshap_captum": (deepshap_captum, 500),
     "permutation_scikit_learn": (permutation_scikit_learn, 1000),
 }
