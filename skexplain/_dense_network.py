@@ -61,8 +61,7 @@ class DenseNetwork(Network):
         return [np.asarray(W, dtype=np.float64) for W in self.weights]
 
     def propagate(self, X: NDArray, reference: NDArray, rule: Rule, target: NDArray) -> NDArray:
-        slopes = self.head.matrix.T if self.head.squash is None else np.eye(self.n_outputs)
-        out = np.empty(X.shape)
+        out, slopes = np.empty(X.shape), self.head.slopes
         for block in chunks(len(X), rows_at_once(X)):
             r = reference if len(reference) == 1 else reference[block]
             tapes = [self._tape(rows) for rows in (X[block], *rule.others(X[block], r))]

@@ -66,6 +66,11 @@ class Head:
         """The activation after the linear part, only on the probability scale."""
         return self.kind if self.output == "probability" and self.kind != "linear" else None  # type: ignore[return-value]
 
+    @property
+    def slopes(self) -> NDArray:
+        """For each explained output its weights on the raw outputs, or, where these are squashed, on the explained."""
+        return self.matrix.T if self.squash is None else np.eye(self.n_outputs)
+
     def __call__(self, raw: NDArray) -> NDArray:
         """Raw outputs ``(n, n_raw)`` to explained outputs ``(n, n_outputs)``, in float64."""
         out = np.asarray(raw, dtype=np.float64) @ self.matrix

@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -28,8 +29,6 @@ Kind = Literal["shape", "linear", "elementwise", "step", "lookup", "product", "s
 
 #: Nodes of the Gauss-Legendre rule for softmax.
 SOFTMAX_NODES = 24
-
-
 #: Difference of two logits from which on the smaller one does not count.
 OUT_OF_SIGHT = 100.0
 
@@ -268,9 +267,8 @@ def _integrated(step: Step, p: Array, q: Array, dy: Array, g: Array, xp: ArrayNa
     """
     near_p, near_q = _in_sight(p, xp), _in_sight(q, xp)
     none, dx = xp.zeros_like(p), near_p - near_q
-    nodes, weights = np.polynomial.legendre.leggauss(SOFTMAX_NODES)
     m = none
-    for t, w in zip((nodes + 1) / 2, weights / 2, strict=True):
+    for t, w in _softmax_quadrature():
         m = m + float(w) * step.vjp([near_q + float(t) * dx], g)[0]
     whole = xp.where(p == q, none, p - q)
     ratio = xp.where(whole == 0, none, dx / xp.where(whole == 0, xp.ones_like(p), whole))
@@ -284,10 +282,17 @@ def _integrated(step: Step, p: Array, q: Array, dy: Array, g: Array, xp: ArrayNa
     return m + along * seen * ratio
 
 
+@cache
+def _softmax_quadrature() -> list[tuple[float, float]]:
+    """Nodes and weights on [0, 1]."""
+    nodes, weights = np.polynomial.legendre.leggauss(SOFTMAX_NODES)
+    return list(zip((nodes + 1) / 2, weights / 2, strict=True))
+
+
 def _in_sight(z: Array, xp: ArrayNamespace) -> Array:
     """Logits, those far below the largest moved up to where their share is still 0 to rounding."""
     floor = _largest(z, xp) - OUT_OF_SIGHT
-    return xp.where(z < floor, floor + 0 * xp.ones_like(z), z)
+    return xp.where(z < floor, floor, z)
 
 
 def _shares_of_the_way(p: Array, q: Array, xp: ArrayNamespace) -> Array:

@@ -122,9 +122,7 @@ def _row(scale: Any, shape: tuple[int, ...], strategy: str) -> NDArray:
     scale = np.asarray(scale, dtype=np.float64)
     if scale.ndim > len(shape) and scale.shape[0] != 1:
         raise UnsupportedLayerError("a factor that differs between rows", strategy)
-    return np.broadcast_to(
-        scale.reshape(scale.shape[-len(shape) :] if scale.ndim > len(shape) else scale.shape), shape
-    ).ravel()
+    return np.broadcast_to(scale, (1, *shape)).ravel()
 
 
 def _slope(z: Any, a: Any) -> float:

@@ -266,19 +266,20 @@ class _Recorder:
         kind = self._kind(call, out, x)
         same_shape = all(v.shape == out.shape for v in x)
         affine = self.affine(call, out)
+        weights = _weights(call) if kind == "linear" else None
         return Step(
             name=call.name,
             kind=kind,
             inputs=call.inputs,
             output=len(self.values),
-            vjp=_vjp(self, call, kind, which, affine),
+            vjp=_vjp(self, call, kind, which, affine, weights),
             pointwise=same_shape and (kind in ("elementwise", "step") or call.name in POINTWISE),
             gate=call.name in GATES,
             affine=affine,
             condition=0 if call.name in SELECT and call.varying[0] == 0 else None,
             constants=sum(v.shape.rank != 0 for v in call.args) - len(x),
-            unread=kind == "linear" and call.name in BILINEAR - {"Mul"} and _weights(call) is None,
-            weights=_weights(call) if kind == "linear" else None,
+            unread=kind == "linear" and call.name in BILINEAR - {"Mul"} and weights is None,
+            weights=weights,
         )
 
     def _kind(self, call: _Call, out: tf.Tensor, x: Sequence[tf.Tensor]) -> Kind:
@@ -318,7 +319,9 @@ def _takes_rows(call: _Call, out: tf.Tensor, indices: tf.Tensor) -> bool:
     return axis == 0 and not ("batch_dims" in call.op.node_def.attr and call.op.get_attr("batch_dims"))
 
 
-def _vjp(at: _Recorder, call: _Call, kind: Kind, which: int, affine: tuple[Any, Any] | None) -> Any:
+def _vjp(
+    at: _Recorder, call: _Call, kind: Kind, which: int, affine: tuple[Any, Any] | None, weights: Weights | None
+) -> Any:
     """The transposed derivative of an operation; see `Step`."""
     if kind == "step" or call.name == "Cast":
         return lambda values, g: [g]
@@ -331,7 +334,6 @@ def _vjp(at: _Recorder, call: _Call, kind: Kind, which: int, affine: tuple[Any, 
     if call.name in PARTS:
         axis, start, rest = PARTS[call.name](call, which)
         return lambda values, g: [_padded(g, axis, start, rest, values[0])]
-    weights = _weights(call) if kind == "linear" else None
     if weights is not None and weights.kind == "dense":
         return lambda values, g: [weights.transpose(g, weights.weight, values[0])]
 

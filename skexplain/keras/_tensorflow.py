@@ -131,8 +131,7 @@ class KerasNetwork(Network):
                 function = self._raw if self.head.squash is None else self._outputs
                 with unrolled(self.model):
                     tapes = [record(function, x, rule.strategy) for x in runs]
-                rows = self.head.matrix.T if self.head.squash is None else np.eye(self.n_outputs)
-                slope = tf.gather(tf.constant(rows, self.dtype), target)
+                slope = tf.gather(tf.constant(self.head.slopes, self.dtype), target)
                 return rule.backward(tapes, slope, TensorArrays(self.dtype))
 
             signature = [*rows, tf.TensorSpec(shape[:1], tf.int32)]

@@ -273,19 +273,17 @@ class TorchNetwork(Network):
 
     def dense_weights(self) -> list[NDArray]:
         name = "A method of weights"
-        with untouched(self.module), torch.no_grad():
-            tape = record(self._raw, self._rows, name)
-            links = tree_map_only(Tensor, lambda v: v.cpu().numpy(), links_of(tape, self.head.kind == "softmax", name))
-        return weights_of(links, name)
+        links = links_of(self._tape(self._raw, self._rows, name), self.head.kind == "softmax", name)
+        return weights_of(tree_map_only(Tensor, lambda v: v.detach().cpu().numpy(), links), name)
 
     def propagate(self, X: NDArray, reference: NDArray, rule: Rule, target: NDArray) -> NDArray:
         out, xp = np.empty(X.shape), TorchArrays(self.dtype)
         function, slopes = self._explained()
-        with untouched(self.module), torch.no_grad():
+        with torch.no_grad():
             for block in chunks(len(X), rows_at_once(X)):
                 r = reference if len(reference) == 1 else reference[block]
                 rows = (X[block], *rule.others(X[block], r))
-                tapes = [self._tape(function, v, rule) for v in rows]
+                tapes = [self._tape(function, self._tensor(v), rule.strategy) for v in rows]
                 slope = slopes[as_tensor(target[block]).to(self.device)]
                 out[block] = rule.backward(tapes, slope, xp).double().cpu().numpy()
         return out
@@ -293,14 +291,14 @@ class TorchNetwork(Network):
     def mean_propagate(self, X: NDArray, references: NDArray, rule: Rule, target: NDArray) -> NDArray:
         """Where rows do not get mixed up, each row and each reference is run once, not once a pair."""
         xp, (function, slopes) = TorchArrays(self.dtype), self._explained()
-        with untouched(self.module), torch.no_grad():
-            run = self._tape(function, references, rule)
+        with torch.no_grad():
+            run = self._tape(function, self._tensor(references), rule.strategy)
             if against_each(run, run) is None:
                 return super().mean_propagate(X, references, rule, target)
             out, pairs = np.empty(X.shape), PATH_ROWS // len(references)
             slope = slopes[as_tensor(target).to(self.device)]
             for rows in chunks(len(X), max(pairs, rows_at_once(X))):
-                tape = self._tape(function, X[rows], rule)
+                tape = self._tape(function, self._tensor(X[rows]), rule.strategy)
                 for part in chunks(len(tape.values[0]), pairs):
                     tapes = against_each(replace(tape, values=[v[part] for v in tape.values]), run)
                     assert tapes is not None
@@ -308,15 +306,14 @@ class TorchNetwork(Network):
                     out[block] = rule.backward(tapes, slope[block], xp).mean(0).double().cpu().numpy()
         return out
 
-    def _tape(self, function: Callable[[Tensor], Tensor], X: NDArray, rule: Rule) -> Tape:
-        with untouched(self.module):  # a module may keep what it computed for the rows before
-            return record(function, self._tensor(X), rule.strategy)
+    def _tape(self, function: Callable[[Tensor], Tensor], x: Tensor, strategy: str) -> Tape:
+        with untouched(self.module):  # each run for itself: a module may keep what it computed for the rows before
+            return record(function, x, strategy)
 
     def _explained(self) -> tuple[Callable[[Tensor], Tensor], Tensor]:
         """A function of rows, and for each explained output the weights of the function's results."""
-        if self.head.squash is None:
-            return self._raw, self._matrix.T
-        return self._outputs, torch.eye(self.n_outputs, dtype=self.dtype, device=self.device)
+        slopes = torch.as_tensor(self.head.slopes, dtype=self.dtype, device=self.device)
+        return (self._raw if self.head.squash is None else self._outputs), slopes
 
     def _raw(self, x: Tensor) -> Tensor:
         """Logits or predictions, ``(n, n_raw)``."""

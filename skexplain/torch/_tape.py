@@ -330,19 +330,20 @@ class Recorder(TorchDispatchMode):
         same_shape = all(v.shape == out.shape for v in x)
         kind = self._kind(call, out, x)
         affine = _affine(call, out) if same_shape and len(x) == 1 else None
+        weights = _weights(call) if kind == "linear" else None
         return Step(
             name=call.name,
             kind=kind,
             inputs=call.inputs,
             output=len(self.values),
-            vjp=_vjp(call, kind, which, affine),
+            vjp=_vjp(call, kind, which, affine, weights),
             pointwise=same_shape and (affine is not None or kind in ("elementwise", "step") or call.name in POINTWISE),
             gate=call.name in GATES,
             affine=affine,
             condition=0 if call.name == "where" and call.varying[0] == 0 else None,
-            unread=call.name in BILINEAR - {"mul"} and len(call.varying) == 1 and _weights(call) is None,
+            unread=call.name in BILINEAR - {"mul"} and len(call.varying) == 1 and weights is None,
             constants=sum(isinstance(v, Tensor) for v in call.flat) - len(x),
-            weights=_weights(call) if kind == "linear" else None,
+            weights=weights,
         )
 
     def _kind(self, call: Call, out: Tensor, x: Sequence[Tensor]) -> Kind:
@@ -394,7 +395,7 @@ def _is_lookup(call: Call, out: Tensor, x: Sequence[Tensor]) -> bool:
     )
 
 
-def _vjp(call: Call, kind: Kind, which: int | None, affine: tuple[Any, Any] | None) -> Any:
+def _vjp(call: Call, kind: Kind, which: int | None, affine: tuple[Any, Any] | None, weights: Weights | None) -> Any:
     """The transposed derivative of an operation; see `Step`."""
     if kind == "step" or call.name == "_to_copy":
         return lambda values, g: [g]
@@ -408,8 +409,7 @@ def _vjp(call: Call, kind: Kind, which: int | None, affine: tuple[Any, Any] | No
         return lambda values, g: [_softmax_vjp(call, values, g)]
     if call.name == "where" and kind == "product":
         return lambda values, g: _where_vjp(call, values, g)
-    weights = _weights(call) if call.name in ("mm", "addmm") else None
-    if weights is not None:
+    if weights is not None and weights.kind == "dense":
         return lambda values, g: [weights.transpose(g, weights.weight, values[0])]
 
     def vjp(values: Sequence[Tensor], g: Tensor) -> Sequence[Tensor]:

@@ -141,7 +141,8 @@ class TestDeepLIFT:
 
     def test_far_apart_softmax_adds_up(self):
         net = Body(lambda net, x: net.b(torch.softmax(300 * net.a(x), 1)))
-        attribute(DeepLIFT(), net)  # raises if it did not
+        got, out = attribute(DeepLIFT(), net), network(net).predict(np.concatenate([X, B.mean(axis=0, keepdims=True)]))
+        np.testing.assert_allclose(got.sum(axis=1), (out[:-1] - out[-1])[np.arange(30), TARGET], atol=1e-9)
 
     def test_integer_look_up_is_seen(self):
         table = torch.tensor([0.0, 5.0, -3.0, 8.0])
