@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from .._network import Network
 from ._base import ReplacementAttribution
 from ._game import Game
-from ._progress import progress
 
 #: Most groups whose coalitions are all asked: 4096.
 MAX_GROUPS = 12
@@ -74,6 +73,4 @@ class ExactShapley(ReplacementAttribution):
                 f"attribution='exact_shapley' asks 2^d coalitions; {d} columns or groups are too many, {MAX_GROUPS} "
                 "the most. Gather columns by `groups=`, or use 'shapley_sampling' or 'kernel_shap'."
             )
-        game = Game(network, X, background, groups, targets)
-        with progress(2**d * game.m * game.n, "exact_shapley") as advance:
-            return game.shapley_values(advance)
+        return Game(network, X, background, groups, targets).shapley_values("exact_shapley")

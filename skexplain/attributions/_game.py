@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_scalar
 from .._network import CHUNK, Network, chunks, rows_at_once
 from ._checks import check_finite
 from ._expected_gradients import row_hash
+from ._progress import progress
 
 #: Most numbers held at once while coalitions are evaluated.
 NUMBERS = 2**22
@@ -78,8 +79,8 @@ class Game:
             out[:, part] = self.network.predict(Z)[np.arange(len(i)), self.targets[:, i]]
         return out
 
-    def shapley_values(self, advance: Callable[[int], object]) -> NDArray:
-        """By all coalitions, ``(n_targets, n, n_groups)``.
+    def shapley_values(self, strategy: str) -> NDArray:
+        """By all coalitions, ``(n_targets, n, n_groups)``; ``strategy`` is named beside the bar.
 
         ``phi_j = sum over S without j of |S|! (d - |S| - 1)! / d! (v(S + j) - v(S))``
         """
@@ -87,13 +88,14 @@ class Game:
         coalitions = (np.arange(2**d)[:, None] >> np.arange(d)) & 1 == 1
         size = coalitions.sum(axis=1)
         weight = np.array([1 / (d * comb(d - 1, s)) for s in range(d)])
-        for block in chunks(self.n, max(1, NUMBERS // (len(coalitions) * len(self.targets)))):
-            v = self._worths(block, coalitions, advance)
-            for j in range(d):
-                without = np.flatnonzero(~coalitions[:, j])
-                # differences first: of a column that nothing depends on they are 0 to the last bit
-                gains = v[without + 2**j] - v[without]
-                values[:, block, j] = np.einsum("s,sti->ti", weight[size[without]], gains)
+        with progress(len(coalitions) * self.m * self.n, strategy) as advance:
+            for block in chunks(self.n, max(1, NUMBERS // (len(coalitions) * len(self.targets)))):
+                v = self._worths(block, coalitions, advance)
+                for j in range(d):
+                    without = np.flatnonzero(~coalitions[:, j])
+                    # differences first: of a column that nothing depends on they are 0 to the last bit
+                    gains = v[without + 2**j] - v[without]
+                    values[:, block, j] = np.einsum("s,sti->ti", weight[size[without]], gains)
         return values
 
     def _worths(self, block: slice, coalitions: NDArray, advance: Callable[[int], object]) -> NDArray:

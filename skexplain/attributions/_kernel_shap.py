@@ -104,8 +104,7 @@ class KernelSHAP(ReplacementAttribution):
         budget = checked_budget(self.tol, self.max_evals, default_evals(d), 2 * fewest, d)
         game = Game(network, X, background, groups, targets)
         if game.is_small(budget):
-            with progress(2**d * game.m * game.n, "kernel_shap") as advance:
-                values = game.shapley_values(advance)
+            values = game.shapley_values("kernel_shap")
             return Attributed(values, np.zeros(values.shape))
         pairs = budget // 2
         design = _Design(game, pairs, rng)

@@ -107,8 +107,7 @@ class ShapleySampling(ReplacementAttribution):
         budget = checked_budget(self.tol, self.max_evals, default_evals(d), 2 * d * MIN_PAIRS, d)
         game = Game(network, X, background, groups, targets)
         if game.is_small(budget):
-            with progress(2**d * game.m * game.n, "shapley_sampling") as advance:
-                values = game.shapley_values(advance)
+            values = game.shapley_values("shapley_sampling")
             return Attributed(values, np.zeros(values.shape))
         pairs = budget // (2 * d)
         keys, order = keys_of(X, rng), rng.permutation(game.m)
