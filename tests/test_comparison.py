@@ -53,13 +53,13 @@ def result(iris):
 @pytest.fixture(scope="module")
 def mixed():
     """Text in columns whose names are prefixes of each other; only `ab` and `num` matter."""
-    n = 200
+    n, rng = 200, np.random.default_rng(0)
     X = pd.DataFrame(
         {
-            "ab": RNG.choice(["x", "y", "z"], n),
-            "num": RNG.normal(size=n),
-            "ab.cd": RNG.choice(["x", "y", "z"], n),
-            "ab.cd_x": RNG.normal(size=n),
+            "ab": rng.choice(["x", "y", "z"], n),
+            "num": rng.normal(size=n),
+            "ab.cd": rng.choice(["x", "y", "z"], n),
+            "ab.cd_x": rng.normal(size=n),
         }
     )
     return X, ((X["ab"] == "x") ^ (X["num"] > 0)).to_numpy()
