@@ -1,1 +1,20 @@
 """Speed beside other libraries: ``python -m benchmarks``, or ``python -m benchmarks NAME`` for one case."""
+
+#: Cases, in the order of the table, and the module that has a function of that name.
+CASES = {
+    "fit_skorch": "training",
+    "fit_bare_loop": "training",
+    "predict_skorch": "training",
+    "permutation_importance_skorch": "replacement",
+    "permutation_skorch": "replacement",
+    "integrated_gradients_30": "gradients",
+    "integrated_gradients_200": "gradients",
+    "integrated_gradients_5000": "gradients",
+    "expected_gradients_30": "gradients",
+    "expected_gradients_200": "gradients",
+    "expected_gradients_5000": "gradients",
+    "deepshap_shap_30": "rules",
+    "deepshap_shap_200": "rules",
+    "deepshap_captum_30": "rules",
+    "deepshap_captum_200": "rules",
+}

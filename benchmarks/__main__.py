@@ -1,45 +1,70 @@
-"""Run the cases and print a table."""
+"""Time the cases, each in a process of its own, and write the table."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import statistics
-import time
+
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(variable, "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import argparse
+import importlib
+import json
+import subprocess
+import sys
+import tempfile
 import warnings
-from collections.abc import Callable
+from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from . import CASES, _table
+from ._case import Result, Setting, run
 
-import torch
-
-from .cases import CASES
-
-
-def median(call: Callable[[], object], repeats: int) -> float:
-    """Median seconds after a warm-up."""
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+RESULTS = Path(__file__).with_name("results.md")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *CASES], metavar="NAME", help=", ".join(CASES))
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: on a busy machine")
+    parser.add_argument("--tiny", action="store_true", help="see that the cases run")
+    parser.add_argument("--json", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    print(f"{'work':<64} {'peer':>9} {'ours':>9} {'ratio':>6}  difference")
+    if options.json is not None:
+        warnings.simplefilter("ignore")
+        (name,) = options.names
+        build = getattr(importlib.import_module(f".{CASES[name]}", __package__), name)
+        result = run(name, build, Setting(options.device, options.tiny), options.repeats, options.clock)
+        options.json.write_text(json.dumps(result.as_dict()))
+        return
+    results = []
+    print(_table.head())
     for name in options.names or CASES:
-        build, n = CASES[name]
-        case = build(n)
-        peer, ours = median(case.peer, options.repeats), median(case.ours, options.repeats)
-        print(f"{build.__doc__:<64} {peer:8.3f}s {ours:8.3f}s {peer / ours:5.1f}x  {case.gap:.1g}")
+        result = in_a_process(name, options)
+        if isinstance(result, Result):
+            results.append(result)
+        print(_table.line(name, result), flush=True)
+    if not options.names and not options.tiny and options.device == "cpu":
+        _table.write(RESULTS, results)
+        print(f"written: {RESULTS.name}")
+    if len(results) < len(options.names or CASES):
+        sys.exit(1)
+
+
+def in_a_process(name: str, options: argparse.Namespace) -> Result | str:
+    """The result, or the last line of what went wrong."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "result.json"
+        flags = ["--json", path, "--repeats", options.repeats, "--device", options.device, "--clock", options.clock]
+        flags += ["--tiny"] if options.tiny else []
+        command = [sys.executable, "-m", __package__, name, *map(str, flags)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if not path.exists():
+            return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        result = json.loads(path.read_text())
+        return Result(**(result | {"errors": tuple(result["errors"])}))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,59 @@
+"""The results on the screen and in a file."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from ._case import Result
+
+#: What stands before and after the table of cases; other parts of the file are left as they are.
+BEGIN, END = "<!-- cases -->", "<!-- end of cases -->"
+
+
+def head() -> str:
+    return f"{'work':<78} {'peer':>9} {'ours':>9} {'ratio':>7} {'wanted':>6}  errors: peer, ours"
+
+
+def line(name: str, result: Result | str) -> str:
+    if isinstance(result, str):
+        return f"{name}: {result}"
+    peer, ours = (f"{e:.2g}" for e in result.errors)
+    return (
+        f"{result.work:<78} {seconds(result.peer):>9} {seconds(result.ours):>9} {result.ratio:6.1f}x "
+        f"{result.wanted:6g}  {peer}, {ours}"
+    )
+
+
+def seconds(value: float) -> str:
+    return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.1f} ms"
+
+
+def write(path: Path, results: list[Result]) -> None:
+    """Put the table between its two marks."""
+    text = path.read_text() if path.exists() else f"{BEGIN}\n{END}\n"
+    before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
+    path.write_text(f"{before}\n{table(results)}\n{after}")
+
+
+def table(results: list[Result]) -> str:
+    rows = [
+        "| work | peer | peer's median | ours | ratio | to reach | bare products | error: peer | error: ours |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in results:
+        bare = "" if r.bare is None else f"{r.bare / r.ours:.0%}"
+        reached = "yes" if r.ratio >= r.wanted else "**no**"
+        peer, ours = (f"{e:.2g}" for e in r.errors)
+        rows.append(
+            f"| {r.work} | {r.peer_name} | {seconds(r.peer)} | {seconds(r.ours)} | **{r.ratio:.3g}** | {r.wanted:g}: "
+            f"{reached} | {bare} | {peer} | {ours} |"
+        )
+    remarks = [f"* *{r.work}* ({r.measure}). {r.remark}" for r in results]
+    machine = (
+        f"{platform.machine()}, {os.cpu_count()} cores, one thread; Python {platform.python_version()}, "
+        f"torch {version('torch')}, numpy {version('numpy')}."
+    )
+    return "\n".join([machine, "", *rows, "", *remarks])
