@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,19 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer
 from sklearn.utils.validation import check_scalar
 
-from .._network import Network
+from .._network import Network, chunks
 from ..exceptions import InterruptedWarning
 from ._base import Attribution
 from ._conditional import Shuffle, conditional_shuffles
-from ._losses import losses
+from ._losses import OfRows, losses, scores_of_rows
 from ._spread import check_rows_differ
 
-#: Rows of outputs formed at once.
-BLOCK = 2**18
+#: Shuffled numbers held at once.
+BLOCK = 2**20
+#: Most numbers of rows, or of outputs, formed at once.
+NUMBERS = 2**20
+#: Falls of single rows kept for the error of their mean: of all rows, or evenly spaced ones.
+KEPT = 2**23
 
 
 class Permutation(Attribution):
@@ -101,53 +105,98 @@ class Permutation(Attribution):
         """Mean over repeats of ``score(X) - score(X with the group shuffled)``."""
         check_scalar(self.n_repeats, "n_repeats", Integral, min_val=1)
         check_rows_differ(X, self)
-        score = losses(network, y) if self.scoring in (None, "loss") else _scorer(network, X, y, self.scoring)
+        by_loss = self.scoring in (None, "loss")
         # a scorer may ask a model for what its probabilities do not tell, such as a decision by a threshold
-        ask_model = self.scoring not in (None, "loss") and hasattr(network, "stand_ins")
+        ask_model = not by_loss and hasattr(network, "stand_ins")
+        of_rows = losses(network, y) if by_loss else None if ask_model else scores_of_rows(network, y, self.scoring)
+        score = None if of_rows or self.scoring is None else _scorer(network, X, y, self.scoring)
+        step = max(1, len(X) * len(groups) // KEPT)
+        falls = _Falls(network, X, groups, of_rows, score, ask_model, step)
         # a seed for each shuffle, so that no result depends on another
         seeds = rng.integers(2**63, size=(self.n_repeats, len(groups)))
         shuffles = conditional_shuffles(X, groups, rng) if self.conditional else _shuffles(X, groups)
-        drops: list[NDArray] = []
-        done = 0
+        means: list[NDArray] = []
+        of_some = np.zeros(())
         try:
             for repeat in seeds:
-                drop = self._drops(network, X, groups, shuffles, repeat, score, ask_model)
-                # of losses only the sum over repeats is kept: rows are what their error is about
-                drops = [drops[0] + drop] if drops and drop.ndim == 2 else [*drops, drop]
-                done += 1
+                mean, some = falls(shuffles, repeat)
+                means.append(mean)
+                of_some = of_some + some
         except KeyboardInterrupt:
-            if not done:
+            if not means:
                 raise
-            message = f"Interrupted: permutation importance of {done} of {self.n_repeats} repeats."
+            message = f"Interrupted: permutation importance of {len(means)} of {self.n_repeats} repeats."
             warnings.warn(message, InterruptedWarning, stacklevel=2)
-        d = drops[0].T / done if drops[0].ndim == 2 else np.array(drops)
-        error = d.std(axis=0, ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.full(len(groups), np.nan)
-        return d.mean(axis=0), error
+        # rows are what the error of a loss is about, repeats that of a score
+        d, n = (of_some.T / len(means), len(X)) if by_loss else (np.array(means), len(means))
+        error = d.std(axis=0, ddof=1) / np.sqrt(n) if len(d) > 1 else np.full(len(groups), np.nan)
+        return np.mean(means, axis=0), error
 
-    @staticmethod
-    def _drops(
-        network: Any,
-        X: NDArray,
-        groups: Sequence[NDArray],
-        shuffles: Sequence[Shuffle],
-        seeds: NDArray,
-        score: Callable,
-        ask_model: bool,
-    ) -> NDArray:
+
+class _Falls(NamedTuple):
+    """How far a score falls when groups are shuffled.
+
+    Attributes
+    ----------
+    of_rows : callable or None
+        From outputs to a number a row, whose mean is the score.
+    score : callable or None
+        Otherwise: from all outputs, or an estimator that stands in for the model, to the score.
+    ask_model : bool
+        Whether from an estimator.
+    step : int
+        Of every so many rows the single falls are kept.
+    """
+
+    network: Any
+    X: NDArray
+    groups: Sequence[NDArray]
+    of_rows: OfRows | None
+    score: Callable[[Any], float] | None
+    ask_model: bool
+    step: int
+
+    def __call__(self, shuffles: Sequence[Shuffle], seeds: NDArray) -> tuple[NDArray, NDArray]:
+        """Falls of the score ``(n_groups,)``, and of some rows ``(n_groups, n_some)``."""
+        longest = max(map(len, self.groups))
+        blocks = chunks(len(self.groups), BLOCK // (len(self.X) * longest))
+        means, some = zip(*(self._of_block(self.groups[b], shuffles[b], seeds[b]) for b in blocks), strict=True)
+        return np.concatenate(means), np.concatenate(some)
+
+    def _of_block(
+        self, groups: Sequence[NDArray], shuffles: Sequence[Shuffle], seeds: NDArray
+    ) -> tuple[NDArray, NDArray]:
         draws = [shuffle(np.random.default_rng(seed)) for shuffle, seed in zip(shuffles, seeds, strict=True)]
+        # nothing replaced, then each group alone: in one call, so that both are rounded alike
+        which = np.eye(len(groups) + 1, len(groups), k=-1, dtype=bool)
+        n = len(self.X)
+        if self.ask_model:
+            return self._of_scores(self.network.stand_ins(*self._rows(slice(n), groups, draws), groups, which))
+        size = min(NUMBERS // self.X[0].size, NUMBERS // (len(which) * self.network.n_outputs))
+        blocks = list(chunks(n, size))
+        outputs = (self.network.predict_replaced(*self._rows(b, groups, draws), groups, which) for b in blocks)
+        if self.of_rows is None:
+            return self._of_scores(np.concatenate(list(outputs), axis=1))
+        total, some = np.zeros(len(groups)), []
+        for rows, out in zip(blocks, outputs, strict=True):
+            values = self.of_rows(out, rows)
+            falls = values[0] - values[1:]
+            total += falls.sum(axis=1)
+            some.append(falls[:, -rows.start % self.step :: self.step])
+        return total / n, np.concatenate(some, axis=1)
+
+    def _rows(self, rows: slice, groups: Sequence[NDArray], draws: list[NDArray]) -> tuple[NDArray, NDArray]:
+        """Some rows of X, and what their columns are replaced by."""
+        X = self.X[rows]
         shuffled = X.reshape(len(X), -1).astype(np.result_type(X, draws[0]))
         for columns, draw in zip(groups, draws, strict=True):
-            shuffled[:, columns] = draw
-        reference, drops = shuffled.reshape(X.shape), []
-        size = max(1, BLOCK // max(1, len(X)))
-        for k in range(0, len(groups), size):
-            block = groups[k : k + size]
-            # nothing replaced, then each group alone: in one call, so that both are rounded alike
-            none_and_alone = np.eye(len(block) + 1, len(block), k=-1, dtype=bool)
-            answers = network.stand_ins if ask_model else network.predict_replaced
-            baseline, *alone = map(score, answers(X, reference, block, none_and_alone))
-            drops += [baseline - changed for changed in alone]
-        return np.array(drops)
+            shuffled[:, columns] = draw[rows]
+        return X, shuffled.reshape(X.shape)
+
+    def _of_scores(self, answers: Iterable[Any]) -> tuple[NDArray, NDArray]:
+        assert self.score is not None
+        baseline, *alone = map(self.score, answers)
+        return baseline - np.array(alone), np.empty((len(alone), 0))
 
 
 def _shuffles(X: NDArray, groups: Sequence[NDArray]) -> list[Shuffle]:
@@ -155,7 +204,7 @@ def _shuffles(X: NDArray, groups: Sequence[NDArray]) -> list[Shuffle]:
     flat = X.reshape(len(X), -1)
 
     def shuffle(columns: NDArray, rng: np.random.Generator) -> NDArray:
-        return flat[np.ix_(rng.permutation(len(flat)), columns)]
+        return flat[:, columns][rng.permutation(len(flat))]
 
     return [partial(shuffle, columns) for columns in groups]
 

@@ -16,11 +16,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
 from .._head import Head, Output, decide_head, is_distribution
-from .._network import CHUNK, PATH_ROWS, Network, chunks, rows_at_once
+from .._network import PATH_ROWS, Network, chunks, rows_at_once
 from .._propagation import Rule, Tape, against_each
 from .._stack import links_of, weights_of
 from ..exceptions import UnsupportedModelError
 from ._first_layer import FirstLayer, first_layer
+from ._replacement import Replacement
 from ._tape import TorchArrays, record
 from ._untouched import as_tensor, untouched
 
@@ -251,24 +252,14 @@ class TorchNetwork(Network):
         """With a linear first layer a replaced group only adds ``(x'_g - x_g) W_g`` to its outputs."""
         if self._first is None:
             return super().predict_replaced(X, reference, groups, coalitions)
-        first = self._first
+        first, replacement = self._first, Replacement(self._first, groups, coalitions)
         out = np.empty((len(coalitions), len(X), self.n_outputs))
-        index = [torch.as_tensor(g, device=self.device) for g in groups]
-        many = max(1, CHUNK // max(1, len(coalitions)))
         with untouched(self.module), torch.no_grad():
-            few = coalitions.sum(axis=1).max() <= 1
-            member = torch.as_tensor(coalitions, dtype=self.dtype, device=self.device)
-            only = torch.as_tensor(np.where(coalitions.any(1), coalitions.argmax(1), len(groups)), device=self.device)
-            for block in chunks(len(X), many):
-                x, r = self._tensor(X[block]).flatten(1), self._tensor(reference[block]).flatten(1)
-                change = torch.stack([(r[:, g] - x[:, g]) @ first.weight[g] for g in index])
-                if few:
-                    change = torch.cat([change, torch.zeros_like(change[:1])])[only]
-                else:
-                    change = torch.einsum("cg,gnh->cnh", member, change)
-                z = first(x) + change
-                raw = first_output(first.rest(z.flatten(0, 1))).reshape(len(coalitions), -1, self.head.n_raw)
-                out[:, block] = self.head(raw.double().cpu().numpy())
+            for rows in replacement.blocks(X):
+                x, r = self._tensor(X[rows]).flatten(1), self._tensor(reference[rows]).flatten(1)
+                for part, z in replacement.preactivations(x, r):
+                    raw = first_output(first.rest(z.flatten(0, 1))).reshape(*z.shape[:2], self.head.n_raw)
+                    out[part, rows] = self.head(raw.double().cpu().numpy())
         return out
 
     def dense_weights(self) -> list[NDArray]:
