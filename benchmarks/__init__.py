@@ -7,6 +7,8 @@ CASES = {
     "predict_skorch": "training",
     "permutation_importance_skorch": "replacement",
     "permutation_skorch": "replacement",
+    "permutation_captum_5000": "replacement",
+    "ablation_captum_5000": "replacement",
     "integrated_gradients_30": "gradients",
     "integrated_gradients_200": "gradients",
     "integrated_gradients_5000": "gradients",

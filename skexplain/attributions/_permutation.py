@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import pairwise
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -158,8 +159,10 @@ class _Falls(NamedTuple):
 
     def __call__(self, shuffles: Sequence[Shuffle], seeds: NDArray) -> tuple[NDArray, NDArray]:
         """Falls of the score ``(n_groups,)``, and of some rows ``(n_groups, n_some)``."""
-        longest = max(map(len, self.groups))
-        blocks = chunks(len(self.groups), BLOCK // (len(self.X) * longest))
+        sizes = np.array([len(columns) for columns in self.groups])
+        block = (np.cumsum(sizes) - sizes) * len(self.X) // BLOCK
+        starts = [0, *np.flatnonzero(np.diff(block)) + 1, len(sizes)]
+        blocks = [slice(a, b) for a, b in pairwise(starts)]
         means, some = zip(*(self._of_block(self.groups[b], shuffles[b], seeds[b]) for b in blocks), strict=True)
         return np.concatenate(means), np.concatenate(some)
 
