@@ -39,12 +39,12 @@ def run_fold(
     X: Any,
     y: NDArray,
     split: tuple[NDArray, NDArray],
+    seed: int,
     *,
     names: Sequence[str],
     groups: Groups | None,
     scoring: str | Callable,
     n_repeats: int,
-    seed: int,
 ) -> Fold:
     """Fit a clone on the training rows, measure it on the others."""
     train, test = split

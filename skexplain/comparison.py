@@ -6,6 +6,7 @@ import reprlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from sklearn.utils.validation import _num_samples, check_consistent_length
 from ._agreement import RankCorrelation, correlate, standard_error
 from ._columns import Groups, column_names, resolve_groups
 from ._fold import Fold, run_fold
+from ._jobs import in_turn
 from ._subject import seed_of
 
 if TYPE_CHECKING:
@@ -168,6 +170,7 @@ def compare(
     feature_names: Sequence[str] | None = None,
     n_repeats: int = 5,
     random_state: Any = 0,
+    n_jobs: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Comparison:
     """Train several models on the same folds and set their scores and importances side by side.
@@ -190,8 +193,10 @@ def compare(
     n_repeats : int, default=5
         Shuffles of each column on each fold; the same shuffles for every model.
     random_state : int, RandomState or None, default=0
+    n_jobs : int, default=None
+        Fits at the same time, in processes that share the processors among them, as in scikit-learn.
     progress : callable, default=None
-        ``progress(done, total, what)``, called before each fit, and at the end.
+        ``progress(done, total, what)``, called before each fit, or before it is waited for, and at the end.
 
     Returns
     -------
@@ -201,8 +206,8 @@ def compare(
     ------
     ValueError
         When classifiers and regressors are mixed, y has one class, a class has fewer rows than there are folds,
-        a group names no column, a fold holds out fewer than 2 rows,
-        the scorer cannot score y, and all that scikit-learn and the models refuse.
+        a group names no column, a fold holds out fewer than 2 rows, the scorer cannot score y, a model cannot be
+        pickled for ``n_jobs``, and all that scikit-learn and the models refuse.
 
     Notes
     -----
@@ -248,26 +253,27 @@ def compare(
     seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(len(splits)) >> 1]
     results: dict[str, list[Fold]] = {name: [] for name in models}
     total = len(models) * len(splits)
-    for k, (split, fold_seed) in enumerate(zip(splits, seeds, strict=True)):
-        for i, (name, model) in enumerate(models.items()):
-            if progress is not None:
-                progress(k * len(models) + i, total, f"{name}, fold {k + 1} of {len(splits)}")
-            fold = run_fold(
-                model, X, y, split, names=names, groups=groups, scoring=scoring, n_repeats=n_repeats, seed=fold_seed
-            )
-            results[name].append(fold)
+    pairs = zip(splits, seeds, strict=True)
+    tasks = [(model, X, y, split, fold_seed) for split, fold_seed in pairs for model in models.values()]
+    run = partial(run_fold, names=names, groups=groups, scoring=scoring, n_repeats=n_repeats)
+    folds = in_turn(n_jobs, run, tasks)
+    for done in range(total):
+        k, name = done // len(models), list(models)[done % len(models)]
+        if progress is not None:
+            progress(done, total, f"{name}, fold {k + 1} of {len(splits)}")
+        results[name].append(next(folds))
     if progress is not None:
         progress(total, total, "rank correlations")
-    folds = list(results.values())
+    of_models = list(results.values())
     test_ratio = float(np.mean([len(test) / len(train) for train, test in splits]))
-    importances = np.array([[f.own for f in model] for model in folds])
-    permutation = np.array([[f.permutation for f in model] for model in folds])
+    importances = np.array([[f.own for f in model] for model in of_models])
+    permutation = np.array([[f.permutation for f in model] for model in of_models])
     notes = {name: next((f.note for f in model if f.note), "") for name, model in results.items()}
     return Comparison(
         models=tuple(map(str, models)),
         names=features,
         scoring=scoring if isinstance(scoring, str) else getattr(scoring, "__name__", str(scoring)),
-        scores=np.array([[f.score for f in model] for model in folds]),
+        scores=np.array([[f.score for f in model] for model in of_models]),
         importances=importances,
         permutation=permutation,
         test_ratio=test_ratio,

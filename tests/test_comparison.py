@@ -261,6 +261,13 @@ def test_seeds_reach_into_pipelines_and_spare_the_users_own():
     assert seeded(forest(random_state=3), 7).random_state == 3
 
 
+def test_n_jobs_does_not_change_the_result(iris):
+    models = {"net": MLPClassifier((4,), tol=1e3), "forest": forest()}
+    one, two = (skexplain.compare(models, *iris, cv=2, n_repeats=1, n_jobs=n_jobs) for n_jobs in (None, 2))
+    for kind in ("scores", "importances", "permutation"):
+        np.testing.assert_array_equal(getattr(one, kind), getattr(two, kind))
+
+
 def test_progress_is_reported(iris):
     calls = []
     skexplain.compare({"a": forest(), "b": forest()}, *iris, cv=2, n_repeats=1, progress=lambda *a: calls.append(a))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from numbers import Integral
 from typing import Any
 
@@ -15,10 +16,10 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 from sklearn.pipeline import Pipeline
-from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_scalar
 
 from .._clone import seeded
+from .._jobs import in_turn
 from ..exceptions import InterruptedWarning, UnsupportedModelError
 from ._base import Attribution
 
@@ -42,7 +43,7 @@ class LOCO(Attribution):
         None or "loss": the loss of each held-out row, log-loss for classifiers and squared error for regressors.
         Otherwise a scikit-learn scorer or its name; the fall of the score.
     n_jobs : int, default=None
-        Fits at the same time, as in scikit-learn.
+        Fits at the same time, in processes that share the processors among them, as in scikit-learn.
 
     Raises
     ------
@@ -117,12 +118,17 @@ class LOCO(Attribution):
         splits = list(self._splits(is_classifier(estimator), X, y, int(rng.integers(2**31))))
         loss = _losses if by_loss else _negative(get_scorer(self.scoring))
         rises: list[NDArray] = []
+        gone = [np.empty(0, int), *groups]
+        seeds = rng.integers(2**31, size=len(splits))
+        tasks = (
+            (estimator, X, y, *split, columns, int(seed), loss)
+            for split, seed in zip(splits, seeds, strict=True)
+            for columns in gone
+        )
+        fits = in_turn(self.n_jobs, _held_out, tasks)
         try:
-            for (train, test), seed in zip(splits, rng.integers(2**31, size=len(splits)), strict=True):
-                every, *without = Parallel(n_jobs=self.n_jobs)(
-                    delayed(_held_out)(estimator, X, y, train, test, columns, int(seed), loss)
-                    for columns in (np.empty(0, int), *groups)
-                )
+            for _ in splits:
+                every, *without = islice(fits, len(gone))
                 rises.append(np.array(without) - every)
         except KeyboardInterrupt:
             if not rises:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer
 from sklearn.utils.validation import check_scalar
 
+from .._jobs import in_turn
 from .._network import Network, chunks
 from ..exceptions import InterruptedWarning
 from ._base import Attribution
@@ -47,12 +49,15 @@ class Permutation(Attribution):
     conditional : bool, default=False
         Shuffle of a column only the part that the other columns do not predict. It asks what a column tells beyond
         the others, of rows that stay plausible: of two columns that say the same, neither counts for much.
+    n_jobs : int, default=None
+        Repeats at the same time, in processes that share the processors among them, as in scikit-learn. The result is
+        the same. Starting processes takes seconds, so it pays for many rows or slow models.
 
     Raises
     ------
     ValueError
-        For rows that are all alike; with ``conditional=True`` also for fewer than 20 rows, numbers with gaps, or text
-        of more than 50 different values.
+        For rows that are all alike; with ``n_jobs`` for a model that cannot be pickled; with ``conditional=True`` for
+        fewer than 20 rows, numbers with gaps, or text of more than 50 different values.
 
     See Also
     --------
@@ -95,10 +100,18 @@ class Permutation(Attribution):
     needs_y = True
     needs_gradient = False
 
-    def __init__(self, *, n_repeats: int = 5, scoring: str | Callable | None = None, conditional: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        n_repeats: int = 5,
+        scoring: str | Callable | None = None,
+        conditional: bool = False,
+        n_jobs: int | None = None,
+    ) -> None:
         self.n_repeats = n_repeats
         self.scoring = scoring
         self.conditional = conditional
+        self.n_jobs = n_jobs
 
     def importances(
         self, network: Network, X: NDArray, y: NDArray, groups: Sequence[NDArray], rng: np.random.Generator
@@ -119,8 +132,7 @@ class Permutation(Attribution):
         means: list[NDArray] = []
         of_some = np.zeros(())
         try:
-            for repeat in seeds:
-                mean, some = falls(shuffles, repeat)
+            for mean, some in in_turn(self.n_jobs, falls, ((shuffles, repeat) for repeat in seeds)):
                 means.append(mean)
                 of_some = of_some + some
         except KeyboardInterrupt:
@@ -134,7 +146,8 @@ class Permutation(Attribution):
         return np.mean(means, axis=0), error
 
 
-class _Falls(NamedTuple):
+@dataclass(frozen=True)
+class _Falls:
     """How far a score falls when groups are shuffled.
 
     Attributes

@@ -64,6 +64,11 @@ class KerasNetwork(Network):
         if self._first is not None and not self._is_affine(rows[:8]):
             self._first = None
 
+    def __reduce__(self) -> tuple:
+        """What is sent to another process: graphs are traced anew there, and the ending is that of the copy."""
+        taken_off = self.ending is not None
+        return _built_again, (self.model, self.head, self.classes, taken_off, self.recover, self._rows)
+
     @property
     def eps(self) -> float:
         return {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float64": 2.0**-52}.get(self.model.compute_dtype, 2.0**-23)
@@ -257,6 +262,15 @@ class KerasNetwork(Network):
                 parts.append(np.asarray(graph(*map(tf.constant, arrays)), dtype=np.float64)[: len(X) - start])
             start += size
         return np.concatenate(parts)
+
+
+def _built_again(
+    model: keras.Model, head: Head, classes: NDArray | None, taken_off: bool, recover: bool, rows: NDArray
+) -> KerasNetwork:
+    from ._network import ending_of
+
+    ending = ending_of(model, rows)[1] if taken_off else None
+    return KerasNetwork(model, head, classes=classes, ending=ending, recover=recover, rows=rows)
 
 
 def _traced(function: Callable[..., Any], signature: list[Any]) -> Callable[..., Any]:

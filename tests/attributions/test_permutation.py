@@ -109,6 +109,15 @@ def test_blocks_of_rows_and_groups_change_nothing(monkeypatch):
     assert not np.array_equal(error, whole[None][1])
 
 
+def test_n_jobs_does_not_change_the_result():
+    for scoring in (None, "neg_max_error"):
+        one, two = (
+            Permutation(scoring=scoring, n_jobs=n_jobs).importances(NET, X, Y, ALONE, np.random.default_rng(0))
+            for n_jobs in (None, 2)
+        )
+        np.testing.assert_array_equal(one, two)
+
+
 def test_interruption_gives_whole_repeats():
     calls = []
 

@@ -1,5 +1,6 @@
 """Overrides against the plain definitions, heads, and models written in every way."""
 
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -72,6 +73,18 @@ def test_verbs_equal_their_plain_definitions(name, output, X, rng):
     got = network.predict_replaced(X, X[::-1], groups, coalitions)
     plain = Network.predict_replaced(network, X, X[::-1], groups, coalitions)
     np.testing.assert_allclose(got, plain, atol=1e-4 * np.abs(plain).max())
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="graphs of TensorFlow")
+@pytest.mark.parametrize("name", ["none", "functional"])
+def test_a_network_can_be_sent_to_another_process(name, X):
+    network, one = as_network(build(name, X), X), np.eye(2, 1, k=-1, dtype=bool)
+    network.predict(X)
+    copy = pickle.loads(pickle.dumps(network))
+    np.testing.assert_array_equal(copy.predict(X), network.predict(X))
+    for groups in ([np.array([0])], [np.array([1, 2])]):
+        got, expected = (net.predict_replaced(X, X[::-1], groups, one) for net in (copy, network))
+        np.testing.assert_array_equal(got, expected)
 
 
 @pytest.mark.parametrize("output", ["margin", "logit", "probability"])

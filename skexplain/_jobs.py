@@ -1,0 +1,61 @@
+"""Work in several processes, or one after the other in this one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pickle import PicklingError
+from typing import Any
+
+from joblib import cpu_count, effective_n_jobs
+from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
+from sklearn.utils.parallel import Parallel, delayed
+
+#: Read by TensorFlow when it starts. What NumPy and torch read is set by joblib.
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+
+
+def in_turn(n_jobs: int | None, function: Callable[..., Any], tasks: Iterable[tuple]) -> Iterator[Any]:
+    """Results of ``function(*task)`` in the order of the tasks, as soon as they are there.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        As in scikit-learn. Processes share the processors' threads among them.
+    function : callable
+    tasks : iterable of tuple
+
+    Raises
+    ------
+    ValueError
+        For what cannot be sent to another process.
+    """
+    workers = effective_n_jobs(n_jobs)
+    if workers == 1:
+        yield from (function(*task) for task in tasks)
+        return
+    try:
+        with _threads_shared(workers):
+            results = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(function)(*task) for task in tasks)
+        yield from results
+    except (PicklingError, BrokenProcessPool) as exc:
+        if isinstance(exc, TerminatedWorkerError):
+            raise
+        why = str(exc.__cause__ or exc).strip('\n "').splitlines()[-1]
+        raise ValueError(
+            f"n_jobs={n_jobs} sends the model to other processes, but it cannot be pickled ({why}). Use n_jobs=1."
+        ) from exc
+
+
+@contextmanager
+def _threads_shared(workers: int) -> Iterator[None]:
+    """What processes that are started in the block inherit, unless the user has said otherwise."""
+    share = str(max(1, cpu_count() // workers))
+    ours = {name: share for name in THREADS if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            del os.environ[name]
