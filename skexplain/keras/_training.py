@@ -177,7 +177,8 @@ def _pass(
     model: keras.Model, step: Callable[[Any], Any], rows: Rows, size: int, per_batch: bool
 ) -> Callable[..., dict[str, float]]:
     """One pass over rows, as a function of their order; it returns the metrics."""
-    whole = None
+    whole: Any = None
+    one: Any = None
     if keras.backend.backend() == "torch":
         one = _torch_step(model, step, rows)
     elif model.run_eagerly:
@@ -185,8 +186,10 @@ def _pass(
     else:
         from ._epochs import batch_graph, epoch_graph
 
-        one = batch_graph(step, rows, model.jit_compile)
-        whole = None if per_batch else epoch_graph(one, len(rows.X), size)
+        if per_batch:
+            one = batch_graph(model, step, rows)
+        else:
+            whole = epoch_graph(model, step, rows, size)
 
     def run(order: NDArray, begin: Callable[..., Any], end: Callable[..., Any]) -> dict[str, float]:
         model.reset_metrics()
