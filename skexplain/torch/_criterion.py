@@ -117,6 +117,14 @@ class _Unreduced:
         self.criterion.reduction = self.saved
 
 
+def class_probabilities(pred: Tensor, activation: str) -> NDArray:
+    """Probabilities ``(n, n_classes)`` from a module's output."""
+    if activation in ("linear", "log_softmax") and pred.ndim == 2 and pred.shape[1] > 1:
+        return torch.softmax(pred.detach().double(), 1).cpu().numpy()
+    margins, head = class_margins(pred, activation)
+    return np.exp(head.log_probabilities(margins))
+
+
 def class_margins(pred: Tensor, activation: str) -> tuple[NDArray, Head]:
     """Margins ``(n, n_classes)`` from a module's output, and the head they belong to."""
     out = pred.detach().double().cpu().numpy()

@@ -2,76 +2,105 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from skorch.callbacks import BatchScoring, Callback, EpochScoring, LRScheduler
 from skorch.history import History
 
+from ._callbacks import Accuracy
+from ._flat import needs_own_step
 from ._loader import TensorBatches
+from ._step import stack_steps
 
-#: What happens in a training step. A class that changes any of it gets skorch's loop.
-STEPS = (
-    "run_single_epoch",
+#: What happens in any step, and in one of training or validation. A class that changes any of it gets skorch's loop.
+STEPS = ("run_single_epoch", "infer", "get_loss", "notify", "on_batch_begin", "on_batch_end", "_set_training")
+TRAINING = (
     "train_step",
     "train_step_single",
-    "infer",
-    "notify",
-    "on_batch_begin",
-    "on_batch_end",
     "on_grad_computed",
     "get_train_step_accumulator",
-    "_set_training",
     "_zero_grad_optimizer",
     "_step_optimizer",
 )
+VALIDATION = ("validation_step",)
+#: Callbacks that keep predictions, of training or of validation, for the end of the epoch.
+SCORES = (EpochScoring, Accuracy)
 #: What is called for each batch.
 LISTENERS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
-def unobserved(net: Any, iterator: Any) -> bool:
-    """Whether nothing but the weights can tell how the batches of a training epoch are run.
+def unobserved(net: Any, iterator: Any, training: bool) -> bool:
+    """Whether nothing but the weights and the scores can tell how the batches of an epoch are run.
 
     So it is when batches are slices, the step is skorch's own, with one optimizer that needs no closure, and no
-    callback looks at single training batches.
+    callback looks at single batches, or else keeps the predictions of validation for a score.
     """
     plain = isinstance(iterator, TensorBatches) and type(net.history) is History
     if not plain or net._optimizers != ["optimizer"]:
         return False
     ours = next(c for c in type(net).__mro__ if c.__module__.startswith("skexplain.torch"))
-    if any(getattr(type(net), name) is not getattr(ours, name) or name in vars(net) for name in (*STEPS, "get_loss")):
+    steps = (*STEPS, *(TRAINING if training else VALIDATION))
+    if any(getattr(type(net), name) is not getattr(ours, name) or name in vars(net) for name in steps):
         return False
     plain_step = type(net.optimizer_).step is not torch.optim.LBFGS.step
-    return plain_step and not any(_listens(callback) for _, callback in net.callbacks_)
+    return plain_step and not any(_listens(callback, training) for _, callback in net.callbacks_)
 
 
-def _listens(callback: Any) -> bool:
-    """Whether a callback looks at batches of training; scores of validation and schedules by epoch do not."""
-    if type(callback) in (EpochScoring, BatchScoring) and not callback.on_train:
-        return False
-    if type(callback) is LRScheduler and callback.step_every == "epoch":
-        return False
-    return any(getattr(type(callback), name, None) is not getattr(Callback, name) for name in LISTENERS) or any(
+def _listens(callback: Any, training: bool) -> bool:
+    """Whether a callback looks at batches; those that score the other kind, and schedules by epoch, do not."""
+    kind = type(callback)
+    if kind in SCORES or kind is BatchScoring:
+        return callback.on_train == training and (training or kind is BatchScoring)
+    if kind is LRScheduler:
+        return training and callback.step_every != "epoch"
+    return any(getattr(kind, name, None) is not getattr(Callback, name) for name in LISTENERS) or any(
         name in vars(callback) for name in LISTENERS
     )
 
 
 def run_epoch(net: Any, iterator: TensorBatches, prefix: str, **fit_params: Any) -> None:
     """`NeuralNet.run_single_epoch` of training, with the same weights, generators and history after it."""
-    optimizer, losses, sizes = net.optimizer_, [], []
     net._set_training(True)
-    for batch in iterator:
-        X, y = batch
-        optimizer.zero_grad()
-        with net._weighing(batch):
-            loss = net.get_loss(net.infer(X, **fit_params), y, X=X, training=True)
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.detach())
-        sizes.append(len(X))
-    batches = net.history[-1]["batches"]
-    batches += [
+    batches, by_torch = iter(iterator), partial(_torch_step, net, fit_params)
+    losses = [by_torch(next(batches))] if needs_own_step(net.optimizer_) else []
+    with nullcontext() if fit_params else stack_steps(net, iterator) as without_autograd:
+        losses += map(without_autograd or by_torch, batches)
+    _record(net.history, prefix, losses, iterator.sizes())
+
+
+def score_epoch(net: Any, iterator: TensorBatches, prefix: str, **fit_params: Any) -> None:
+    """`NeuralNet.run_single_epoch` of validation; predictions go to the callbacks that score them."""
+    net._set_training(False)
+    scores = [callback for _, callback in net.callbacks_ if type(callback) in SCORES]
+    infer, losses = net._inference(), []
+    with torch.no_grad():
+        for batch in iterator:
+            with net._weighing(batch):
+                y_pred = infer(batch[0], **fit_params)
+                losses.append(net.get_loss(y_pred, batch[1], X=batch[0], training=False))
+            for callback in scores:
+                callback.on_batch_end(net, batch=batch, y_pred=y_pred, training=False)
+    _record(net.history, prefix, losses, iterator.sizes())
+
+
+def _record(history: History, prefix: str, losses: list[torch.Tensor], sizes: list[int]) -> None:
+    """Enter the losses of an epoch's batches, as skorch does one by one."""
+    history[-1]["batches"] += [
         {f"{prefix}_loss": loss, f"{prefix}_batch_size": size}
         for loss, size in zip(torch.stack(losses).tolist(), sizes, strict=True)
     ]
-    net.history.record(f"{prefix}_batch_count", len(sizes))
+    history.record(f"{prefix}_batch_count", len(sizes))
+
+
+def _torch_step(net: Any, fit_params: dict, batch: Any) -> torch.Tensor:
+    """Train on a batch as torch does; its loss."""
+    X, y = batch
+    net.optimizer_.zero_grad()
+    with net._weighing(batch):
+        loss = net.get_loss(net.infer(X, **fit_params), y, X=X, training=True)
+    loss.backward()
+    net.optimizer_.step()
+    return loss.detach()

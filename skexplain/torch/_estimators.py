@@ -12,7 +12,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from .._data import TrainingData, classification_data, regression_data, standardisation
-from ._criterion import assumed_activation, auto_criterion, check_classifier_head, class_margins
+from ._callbacks import accuracy
+from ._criterion import assumed_activation, auto_criterion, check_classifier_head, class_margins, class_probabilities
 from ._net import TorchEstimator
 
 CLASSIFIER_CRITERION = (
@@ -138,8 +139,7 @@ class NeuralNetClassifier(TorchEstimator, skorch.NeuralNetClassifier):
     def predict_proba(self, X: Any) -> NDArray:
         """Probability of each class, ``(n, n_classes)``, float64."""
         if isinstance(self.predict_nonlinearity, str) and self.predict_nonlinearity == "auto":
-            margins, head = class_margins(self._outputs(X), getattr(self, "activation_", "linear"))
-            return np.exp(head.log_probabilities(margins))
+            return class_probabilities(self._outputs(X), getattr(self, "activation_", "linear"))
         out = self._get_predict_nonlinearity()(self._outputs(X))
         return out.double().cpu().numpy()
 
@@ -147,6 +147,12 @@ class NeuralNetClassifier(TorchEstimator, skorch.NeuralNetClassifier):
         """Margins, ``(n, n_classes)``; of the second class, ``(n,)``, when there are two."""
         margins, _ = class_margins(self._outputs(X), getattr(self, "activation_", "linear"))
         return margins[:, 1] if margins.shape[1] == 2 else margins
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Share of the rows whose label is predicted, weighted by ``sample_weight``."""
+        if sample_weight is not None:
+            return super().score(X, y, sample_weight)
+        return accuracy(y, self.predict(X))
 
     def _check_training(self, X: Any, y: Any, sample_weight: Any, classes: Any, *, reset: bool) -> TrainingData:
         return classification_data(

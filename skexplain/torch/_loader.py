@@ -61,12 +61,26 @@ class TensorBatches:
         return len(self._bounds())
 
     def __iter__(self) -> Iterator[Batch]:
-        order = torch.randperm(len(self.X)).to(self.X.device) if self.shuffle else None
-        for start, stop in self._bounds():
-            rows: Any = slice(start, stop) if order is None else order[start:stop]
-            batch = Batch((self.X[rows], self.y[rows]))
-            batch.weight = None if self.weight is None else self.weight[rows]
+        parts = [v for v in (self.X, self.y, self.weight) if v is not None]
+        for some in self._some_rows(parts):
+            batch = Batch(some[:2])
+            if self.weight is not None:
+                batch.weight = some[2]
             yield batch
+
+    def _some_rows(self, parts: list[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+        """Rows of the batches, one after another."""
+        if not self.shuffle:
+            yield from ([v[start:stop] for v in parts] for start, stop in self._bounds())
+            return
+        order = torch.randperm(len(self.X)).to(self.X.device)
+        sizes = self.sizes()
+        for rows in order[: sum(sizes)].split(sizes):
+            yield [v.index_select(0, rows) for v in parts]
+
+    def sizes(self) -> list[int]:
+        """Numbers of rows of the batches."""
+        return [stop - start for start, stop in self._bounds()]
 
     def _bounds(self) -> list[tuple[int, int]]:
         n, size = len(self.X), self.batch_size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
@@ -27,9 +27,10 @@ from .. import _defaults
 from .._data import TrainingData, check_loss, held_out, prediction_rows, typical_rows
 from .._estimator import ExplainableMixin
 from .._head import Output
+from ._callbacks import lighter
 from ._criterion import assumed_activation, row_losses, unreduced, weighted_mean
 from ._draw import draw_weights
-from ._epoch import run_epoch, unobserved
+from ._epoch import run_epoch, score_epoch, unobserved
 from ._loader import ArrayDataset, TensorBatches, in_memory
 from ._module import MLP
 from ._network import TorchNetwork, first_output, last_activation, torch_network
@@ -171,7 +172,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
 
     def get_default_callbacks(self) -> list:
         """skorch's, and early stopping for the default module, unless its epochs are set or its rows are few."""
-        callbacks = list(super().get_default_callbacks())
+        callbacks = lighter(super().get_default_callbacks())
         if self._early_stopping:
             stop = EarlyStopping(patience=_defaults.PATIENCE, load_best=True, sink=noop)
             callbacks.insert(-1, ("early_stopping", stop))
@@ -242,8 +243,8 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
 
     def run_single_epoch(self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any) -> None:
         """skorch's, without its bookkeeping between batches where nobody looks on."""
-        if training and unobserved(self, iterator):
-            run_epoch(self, iterator, prefix, **fit_params)
+        if unobserved(self, iterator, training):
+            (run_epoch if training else score_epoch)(self, iterator, prefix, **fit_params)
         else:
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
 
@@ -280,17 +281,42 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         size = PREDICT_ROWS
         if isinstance(self.batch_size, int) and self.batch_size > 0:
             size = min(size, int(self.batch_size))
+        step = self._evaluation(training)
         anchor = next(self.module_.parameters(), None)
+        whole = X.flags.c_contiguous  # else a copy of all of it
+        values = as_tensor(X) if whole else X
         for start in range(0, len(X), size):
-            rows = X[start : start + size]
-            batch = as_tensor(rows)
+            batch = values[start : start + size] if whole else as_tensor(values[start : start + size])
+            n = len(batch)
             if anchor is not None and batch.is_floating_point():
                 batch = batch.to(anchor.dtype)
-            if len(rows) < size and not training:
-                batch = torch.cat([batch, batch.new_zeros(size - len(rows), *batch.shape[1:])])
-            out = self.evaluation_step((batch, None), training=training)
-            cut = tuple(o[: len(rows)] for o in out) if isinstance(out, tuple) else out[: len(rows)]
+            if n < size and not training:
+                batch = torch.cat([batch, batch.new_zeros(size - n, *batch.shape[1:])])
+            out = step(batch)
+            cut = tuple(o[:n] for o in out) if isinstance(out, tuple) else out[:n]
             yield tuple(o.to(device) for o in cut) if isinstance(cut, tuple) else cut.to(device)
+
+    def _evaluation(self, training: bool) -> Callable[[torch.Tensor], Any]:
+        """`evaluation_step` on a tensor; where it is skorch's, what holds for all batches is done once."""
+        if not self._is_skorchs("evaluation_step", "check_is_fitted", "_set_training"):
+            return lambda batch: self.evaluation_step((batch, None), training=training)
+        self.check_is_fitted()
+        self._set_training(training)
+        infer = self._inference()
+
+        def step(batch: torch.Tensor) -> Any:
+            with torch.set_grad_enabled(training):
+                return infer(batch)
+
+        return step
+
+    def _inference(self) -> Callable[..., Any]:
+        """`infer` on tensors; where it is skorch's and there is nowhere to move them, the module itself."""
+        return self.module_ if str(self.device) == "cpu" and self._is_skorchs("infer") else self.infer
+
+    def _is_skorchs(self, *names: str) -> bool:
+        """Whether methods are skorch's own, and neither a subclass's nor put on the instance."""
+        return all(getattr(type(self), n) is getattr(NeuralNet, n) and n not in vars(self) for n in names)
 
     def _outputs(self, X: Any) -> torch.Tensor:
         """First output of the module for every row."""

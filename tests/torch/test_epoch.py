@@ -148,3 +148,31 @@ def test_forward_parameters(epochs):
     slow = NeuralNetClassifier(Scaled, max_epochs=2, batch_size=16, random_state=0, callbacks=[Looks()])
     slow.fit(X, Y, scale=2.0)
     assert history(net) == history(slow)
+
+
+@pytest.mark.parametrize("name", ["validation_step", "infer", "get_loss", "on_batch_end"])
+def test_own_steps_of_validation_are_taken(monkeypatch, name):
+    calls, scored = [], []
+    monkeypatch.setattr("skexplain.torch._net.score_epoch", lambda *args: scored.append(1))
+
+    class Own(NeuralNetClassifier):
+        pass
+
+    setattr(Own, name, lambda self, *args, **kw: calls.append(1) or getattr(super(Own, self), name)(*args, **kw))
+    Own(Net, max_epochs=2, random_state=0).fit(X, Y)
+    assert calls
+    assert not scored
+
+
+def test_scores_of_validation_batches_are_made(monkeypatch):
+    net = fitted([BatchScoring("accuracy", name="acc")])
+    assert len(net.history[:, "acc"]) == 4
+    scored = fitted([EpochScoring("accuracy", name="acc")])
+    assert scored.history[:, "acc"] == scored.history[:, "valid_acc"]
+
+
+def test_verbose(capsys):
+    fitted()
+    assert not capsys.readouterr().out
+    fitted(verbose=1)
+    assert "valid_acc" in capsys.readouterr().out
