@@ -1,4 +1,4 @@
-"""DenseNetwork: scikit-learn's MLPs behind the boundary, and the reference that the frameworks are tested against."""
+"""DenseNetwork: stacks of dense layers in NumPy, with the kernels that the linear first layer allows."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ from scipy.special import softmax
 
 from ._head import Head
 from ._network import Network, chunks, rows_at_once
-from ._propagation import Kind, Rule, Step, Tape, Weights
+from ._propagation import Kind, Rescale, Rule, Step, Tape, Weights, far_apart
+
+#: Points of paths, and pairs of rows and references, that are formed at once: what the caches hold.
+POINTS_AT_ONCE = 1024
 
 
 class DenseNetwork(Network):
-    """A stack of dense layers in NumPy: scikit-learn's MLPs, and the reference that others are tested against.
+    """A stack of dense layers in NumPy: scikit-learn's MLPs, and models of the frameworks that are nothing else.
+
+    Pre-activations of the first layer are linear in the input. So a straight path is straight in them, and its
+    gradients are multiplied by the first weights once, not once a node; and pairs of rows and references, which
+    DeepSHAP compares, are formed in the hidden layers only.
 
     Parameters
     ----------
@@ -28,6 +35,9 @@ class DenseNetwork(Network):
     classes : ndarray or None
     ending : str, default="identity"
         Activation that belongs to the predictions of a regressor.
+    centre : ndarray of shape (n_features,) or None
+        A typical row, from which the first layer counts: its outputs are ``(x - centre) @ weights[0] + biases[0]``.
+        Differences keep the digits of columns that are far from 0.
     """
 
     def __init__(
@@ -38,24 +48,117 @@ class DenseNetwork(Network):
         head: Head,
         classes: NDArray | None = None,
         ending: str = "identity",
+        centre: NDArray | None = None,
     ) -> None:
         self.weights, self.biases, self.head, self.classes = weights, biases, head, classes
-        self.function, self.slope = ACTIVATIONS[activation]
+        self.activation, (self.function, self.slope) = activation, ACTIVATIONS[activation]
         self.ending, self.ending_slope = ACTIVATIONS[ending]
+        self.dtype, self.centre = weights[0].dtype, centre
+        self._straight = ending == "identity" and head.squash is None
 
     @property
     def eps(self) -> float:
         return float(np.finfo(self.weights[0].dtype).eps)
 
+    def agrees_with(self, network: Network, X: NDArray) -> bool:
+        """Whether another network has the same raw outputs and gradients, to rounding, also far from rows it has seen.
+
+        Gradients may be cut there on purpose.
+        """
+        target = np.arange(len(X)) % self.n_outputs
+        for rows in (X, 10 * X - 3):
+            for ours, theirs in (
+                (self.raw(rows), network.raw(rows)),
+                (self.gradient(rows, target), network.gradient(rows, target)),
+            ):
+                if not np.abs(ours - theirs).max(initial=0) <= 200 * self.eps * np.abs(theirs).max(initial=0):
+                    return False
+        return True
+
     def raw(self, X: NDArray) -> NDArray:
         return self.ending(self._forward(X)[-1])
 
     def gradient(self, X: NDArray, target: NDArray) -> NDArray:
-        *hidden, z = self._forward(X)
-        g = self._output_slope(self.ending(z), target) * self.ending_slope(z)
-        for W, z in zip(self.weights[:0:-1], reversed(hidden), strict=True):
-            g = (g @ W.T) * self.slope(z)
-        return g @ self.weights[0].T
+        g = self._gradient_behind(self._first(X), target) @ self.weights[0].T
+        return g.astype(np.float64).reshape(X.shape)
+
+    def mean_gradient(
+        self, start: NDArray, stop: NDArray, nodes: NDArray, weights: NDArray, target: NDArray
+    ) -> NDArray:
+        total, k, w = np.empty(stop.shape), len(nodes), np.asarray(weights, dtype=self.dtype)
+        for rows in chunks(len(stop), POINTS_AT_ONCE // k):
+            a = nodes[:, rows, None] if nodes.ndim == 2 else nodes[:, None, None]
+            z = self._between(self._first(start if len(start) == 1 else start[rows]), self._first(stop[rows]), a)
+            g = self._gradient_behind(z.reshape(-1, z.shape[-1]), np.tile(target[rows], k))
+            mean = (w @ g.reshape(k, -1)).reshape(z.shape[1:])
+            total[rows] = (mean @ self.weights[0].T).reshape(total[rows].shape)
+        return total
+
+    def path_contributions(
+        self, X: NDArray, background: NDArray, which: NDArray, nodes: NDArray, target: NDArray
+    ) -> NDArray:
+        b, x, out = self._rows(background), self._rows(X), np.empty((len(which), *X.shape), dtype=self.dtype)
+        zb, zx, flat = self._first(background), self._first(X), out.reshape(len(which), len(X), -1)
+        p, k = nodes.shape[:2]
+        for rows in chunks(len(X), POINTS_AT_ONCE // (p * k)):
+            i = which[:, rows]
+            z = self._between(zb[i], zx[rows], nodes[:, :, rows, None])
+            g = self._gradient_behind(z.reshape(-1, z.shape[-1]), np.tile(target[rows], p * k))
+            g = g.reshape(p, -1, z.shape[-1])
+            part = np.subtract(x[rows], b[i], out=flat[:, rows])
+            part *= (g.mean(axis=0) @ self.weights[0].T).reshape(part.shape)
+        return out
+
+    def mean_propagate(self, X: NDArray, references: NDArray, rule: Rule, target: NDArray) -> NDArray:
+        """Each row and each reference is run once; only the hidden multipliers are formed for pairs of them."""
+        if not self.runs_once(rule):
+            return super().mean_propagate(X, references, rule, target)
+        out, m, first = np.empty(X.shape), len(references), self.weights[0]
+        b, zs_b, slopes = self._rows(references, centred=True), self._forward(references), self.head.slopes
+        for rows in chunks(len(X), POINTS_AT_ONCE // m):
+            x, zs_x = self._rows(X[rows], centred=True), self._forward(X[rows])
+            g = slopes[target[rows], None].astype(self.dtype)  # of each row, then of each pair
+            for k in reversed(range(1, len(self.weights))):
+                g = (g.reshape(-1, g.shape[-1]) @ self.weights[k].T).reshape(*g.shape[:2], -1)
+                g = self._multiplied(zs_x[k - 1][:, None], zs_b[k - 1], g)
+            g = np.broadcast_to(g, (len(x), m, g.shape[-1]))
+            # the mean over b of (x - b) * (g W'), without its columns for each pair
+            values = x * (g.mean(axis=1) @ first.T) - np.einsum("njh,jh->nj", b.T @ g, first) / m
+            out[rows] = values.reshape(out[rows].shape)
+        return out
+
+    def runs_once(self, rule: Rule) -> bool:
+        """Whether `mean_propagate` runs each row and reference once, not each pair of them."""
+        return isinstance(rule, Rescale) and self._straight
+
+    def _multiplied(self, p: NDArray, q: NDArray, g: NDArray) -> NDArray:
+        """g times the mean slope of the activation between q and p."""
+        f = self.function
+        dz, slope = p - q, f(p) - f(q)
+        # no digits are lost in differences of a function that is linear on either side of 0
+        apart = dz != 0 if self.activation in ("relu", "identity") else far_apart(p, q, self.eps)
+        with np.errstate(divide="ignore", invalid="ignore"):  # where it happens the quotient is not used
+            slope /= dz
+        if not apart.all():
+            slope[~apart] = self.slope(((p + q) / 2)[~apart])
+        slope *= g
+        return slope
+
+    def _gradient_behind(self, z: NDArray, target: NDArray) -> NDArray:
+        """Gradient of output ``target[i]`` with respect to row i of the first layer's outputs."""
+        layers, zs = list(zip(self.weights[1:], self.biases[1:], strict=True)), [z]
+        for W, b in layers[:-1] if self._straight else layers:
+            zs.append(self.function(zs[-1]) @ W)
+            zs[-1] += b
+        if self._straight:
+            g = self.head.slopes[target]
+        else:
+            g = self._output_slope(self.ending(zs[-1]), target) * self.ending_slope(zs[-1])
+        g = g.astype(self.dtype)
+        for (W, _), v in zip(reversed(layers), reversed(zs[: len(layers)]), strict=True):
+            g = g @ W.T
+            g *= self.slope(v)
+        return g
 
     def dense_weights(self) -> list[NDArray]:
         return [np.asarray(W, dtype=np.float64) for W in self.weights]
@@ -75,7 +178,7 @@ class DenseNetwork(Network):
         tape = Tape([np.asarray(X, dtype=np.float64).reshape(len(X), -1)])
         last = len(self.weights) - 1
         for k, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            _record_dense(tape, W, b)
+            _record_dense(tape, W, b if k or self.centre is None else b - self.centre @ W)
             f, slope = (self.function, self.slope) if k < last else (self.ending, self.ending_slope)
             _record_function(tape, f, slope)
         if self.head.squash is not None:
@@ -85,10 +188,24 @@ class DenseNetwork(Network):
 
     def _forward(self, X: NDArray) -> list[NDArray]:
         """Pre-activations of every layer."""
-        z, a = [], np.asarray(X, dtype=self.weights[0].dtype)
-        for W, b in zip(self.weights, self.biases, strict=True):
-            z.append(a @ W + b)
-            a = self.function(z[-1])
+        z = [self._first(X)]
+        for W, b in zip(self.weights[1:], self.biases[1:], strict=True):
+            z.append(self.function(z[-1]) @ W + b)
+        return z
+
+    def _rows(self, X: NDArray, centred: bool = False) -> NDArray:
+        """Rows as the network reads them."""
+        rows = np.asarray(X, dtype=self.dtype).reshape(len(X), -1)
+        return rows - self.centre if centred and self.centre is not None else rows
+
+    def _first(self, X: NDArray) -> NDArray:
+        """Pre-activations of the first layer."""
+        return self._rows(X, centred=True) @ self.weights[0] + self.biases[0]
+
+    def _between(self, start: NDArray, stop: NDArray, a: NDArray) -> NDArray:
+        """Points on the way from start to stop."""
+        z = np.asarray(a, dtype=self.dtype) * (stop - start)
+        z += start
         return z
 
     def _output_slope(self, raw: NDArray, target: NDArray) -> NDArray:
@@ -173,5 +290,5 @@ ACTIVATIONS: dict[str, tuple[Function, Function]] = {
     "exp": (np.exp, np.exp),
     "logistic": (_logistic, lambda z: _logistic(z) * _logistic(-z)),
     "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
-    "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(z.dtype)),
+    "relu": (lambda z: np.maximum(z, 0), lambda z: z > 0),
 }

@@ -113,6 +113,35 @@ class Network(ABC):
             total += np.tensordot(weights[block], g.reshape(points.shape), axes=1)
         return total
 
+    def path_contributions(
+        self, X: NDArray, background: NDArray, which: NDArray, nodes: NDArray, target: NDArray
+    ) -> NDArray:
+        """Way times mean gradient at some points of the straight lines from background rows to rows.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, *features)
+        background : ndarray of shape (m, *features)
+        which : int ndarray of shape (k, n)
+            Row of the background where each line starts.
+        nodes : ndarray of shape (p, k, n)
+            Positions on the line, 0 at the background row and 1 at the row.
+        target : int ndarray of shape (n,)
+
+        Returns
+        -------
+        ndarray of shape (k, n, *features)
+            ``(x - b) * mean over a of gradient(b + a (x - b), target)`` for b = background[which] and a = nodes; in
+            the precision of the network.
+        """
+        way = X - background[which]
+        total = np.zeros(way.shape)
+        for a in nodes:
+            points = background[which] + a.reshape(*a.shape, *[1] * (X.ndim - 1)) * way
+            g = self.gradient(points.reshape(-1, *X.shape[1:]), np.tile(target, len(which)))
+            total += g.reshape(way.shape)
+        return way * total / len(nodes)
+
     def predict_replaced(
         self, X: NDArray, reference: NDArray, groups: Sequence[NDArray], coalitions: NDArray
     ) -> NDArray:

@@ -216,15 +216,19 @@ def roots_of(steps: Sequence[Step]) -> dict[int, int]:
 
 
 def _slope(dy: Array, p: Array, q: Array, xp: ArrayNamespace) -> tuple[Array, Array]:
-    """Where p and q are far enough apart to divide by p - q, and ``dy / (p - q)``, which counts there only.
+    """Where p and q are far enough apart to divide by p - q, and ``dy / (p - q)``, which counts there only."""
+    p, q = xp.cast(p, dy), xp.cast(q, dy)
+    return far_apart(p, q, xp.eps), dy / (p - q)
+
+
+def far_apart(p: Array, q: Array, eps: float) -> Array:
+    """Whether a slope may be had by dividing by ``p - q``.
 
     Half of the digits may be lost in the difference, not more: where it is smaller, the derivative takes over, whose
     error is as small. Around 0, where most kinks are, p and q of different signs are always far apart.
     """
-    p, q = xp.cast(p, dy), xp.cast(q, dy)
-    dx, near = p - q, 0.1 * xp.eps**0.5
-    apart = abs(dx) > near * abs(p) + near * abs(q)
-    return apart, dy / dx
+    near = 0.1 * eps**0.5
+    return abs(p - q) > near * abs(p) + near * abs(q)
 
 
 def _multiplied(

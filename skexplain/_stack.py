@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._dense_network import DenseNetwork
+from ._head import Head
 from ._propagation import Step, Tape, folded_steps, roots_of
 from .exceptions import UnsupportedLayerError
 
@@ -133,3 +135,80 @@ def _slope(z: Any, a: Any) -> float:
         return float(slope)
     steps = np.diff(a[np.argsort(z, kind="stable")])
     return -1.0 if (steps <= 0).all() else 1.0
+
+
+#: Activations of stacks that are computed in NumPy, in scikit-learn's names.
+FUNCTIONS = {"relu": "relu", "tanh": "tanh", "sigmoid": "logistic"}
+
+
+def dense_network(
+    tape: Tape, head: Head, classes: NDArray | None, array: Callable[[Any], NDArray]
+) -> DenseNetwork | None:
+    """The network of a tape that is a chain of dense layers with one kind of activation between them, or None.
+
+    Scales and shifts, such as those of standardisation and batch normalisation, are folded in.
+
+    Parameters
+    ----------
+    tape : Tape
+        From rows to raw outputs, of a few rows.
+    head, classes
+        Of the network.
+    array : callable
+        From the framework's constants to NumPy arrays.
+
+    Returns
+    -------
+    DenseNetwork or None
+    """
+    at, n, dtype = 0, tape.values[0].shape[0], array(tape.values[0]).dtype
+    weights: list[NDArray] = []
+    biases: list[NDArray] = []
+    activations: list[str] = []
+    scale, shift = np.ones(1), np.zeros(1)  # of the numbers that the next layer reads
+    for step in folded_steps(tape):
+        if step.inputs != (at,):
+            return None
+        shape, at = tuple(tape.values[at].shape), step.output
+        if step.affine is not None:
+            factor, addend = (_of_row(array(v), shape) for v in step.affine)
+            if factor is None or addend is None:
+                return None
+            scale, shift = scale * factor, shift * factor + addend
+        elif step.weights is not None and step.weights.kind == "dense" and len(shape) == 2 and shape[0] == n:
+            W = np.asarray(array(step.weights.weight), dtype=np.float64)
+            if W.shape[0] != shape[1]:
+                return None
+            b = np.zeros(W.shape[1]) if step.weights.bias is None else array(step.weights.bias)
+            if len(weights) > len(activations):
+                activations.append("identity")
+            weights.append(np.reshape(scale, (-1, 1)) * W)
+            biases.append(np.ravel(b) + np.broadcast_to(shift, len(W)) @ W)
+            scale, shift = np.ones(1), np.zeros(1)
+        elif _name(step) in FUNCTIONS and step.constants == 0 and len(weights) == len(activations) + 1:
+            weights[-1], biases[-1] = weights[-1] * scale, biases[-1] * scale + shift
+            activations.append(FUNCTIONS[_name(step)])
+            scale, shift = np.ones(1), np.zeros(1)
+        elif not (_name(step) in RESHAPING and math.prod(tape.values[at].shape) == math.prod(shape)):
+            return None
+    if at != tape.output or len(weights) != len(activations) + 1 or len(set(activations)) > 1:
+        return None
+    weights[-1], biases[-1] = weights[-1] * scale, biases[-1] * scale + shift
+    centre = np.asarray(array(tape.values[0]), dtype=np.float64).reshape(n, -1).mean(axis=0).astype(dtype)
+    biases[0] = biases[0] + centre.astype(np.float64) @ weights[0]
+    weights, biases = ([np.ascontiguousarray(v, dtype=dtype) for v in vs] for vs in (weights, biases))
+    return DenseNetwork(weights, biases, (activations or ["identity"])[0], head, classes, centre=centre)
+
+
+def _name(step: Step) -> str:
+    return step.name.lower().strip("_")
+
+
+def _of_row(constant: Any, shape: tuple[int, ...]) -> NDArray | None:
+    """A constant as one number for each of a row's, or one for all; None if it differs between rows."""
+    constant = np.asarray(constant, dtype=np.float64)
+    if constant.size == 1:
+        return constant.reshape(1)
+    if constant.ndim > len(shape) or (constant.ndim == len(shape) and constant.shape[0] != 1):
+        return None
+    return np.broadcast_to(constant, (1, *shape[1:])).ravel()

@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_scalar
 
-from .._network import Network, rows_at_once
+from .._network import Network, chunks, rows_at_once
 from ..exceptions import InterruptedWarning
 from ._base import Attributed, Attribution
 from ._completeness import check_paths, pick
 
-#: Fewest samples from which a standard error, and the weight of the control variate, can be estimated.
-MIN_SAMPLES = 10
+#: Fewest paths from which a standard error, and the weight of the control variate, can be estimated.
+MIN_PATHS = 10
+#: Paths of a row that are formed together, and the fewest rows they are formed for, however wide.
+PATHS_AT_ONCE, ROWS_AT_ONCE = 16, 64
 
 
 class ExpectedGradients(Attribution):
@@ -27,8 +29,9 @@ class ExpectedGradients(Attribution):
     Parameters
     ----------
     n_samples : int, default=100
-        Gradients a row, at least 10. Background rows are used equally often and positions on the path are stratified,
-        so the error falls faster than ``1 / sqrt(n_samples)``; it is reported.
+        Gradients a row, at least 10: one on each path, or two if there are samples enough for paths from all
+        background rows. Background rows are used equally often and positions on the paths are stratified, so the error
+        falls faster than ``1 / sqrt(n_samples)``; it is reported.
 
     Raises
     ------
@@ -44,7 +47,7 @@ class ExpectedGradients(Attribution):
     Axioms: completeness with respect to the mean output over the background, dummy, linearity,
     implementation invariance. Cost: ``n_samples`` gradients a row.
 
-    For one sample c_j = (x_j - b_j) d_j f(b + a (x - b)) the sum C over the columns has a known mean,
+    For one path c_j = (x_j - b_j) d_j f(b + a (x - b)) the sum C over the columns has a known mean,
     Delta = f(x) - E f(b). It serves as control variate: ``phi_j = mean(c_j) + beta_j (Delta - mean(C))`` with
     ``beta_j = Cov(c_j, C) / Var(C)``. The beta sum to one, so the values add up to Delta exactly, and their
     variance is smaller by the share that C explains. Because that would hide a gradient that is cut
@@ -72,40 +75,40 @@ class ExpectedGradients(Attribution):
         self, network: Network, X: NDArray, background: NDArray, target: NDArray, rng: np.random.Generator
     ) -> Attributed:
         """``E_b,a [(x - b) * grad f(b + a (x - b))]``."""
-        check_scalar(self.n_samples, "n_samples", Integral, min_val=MIN_SAMPLES)
+        check_scalar(self.n_samples, "n_samples", Integral, min_val=MIN_PATHS)
         rng, checking = rng.spawn(2)
         gap = check_paths(network, X, background, target, checking)
         delta = pick(network.predict(X), target) - network.predict(background).mean(axis=0)[target]
         c = _Moments(X.shape)
         try:
-            for b, a in self._draws(X, len(background), rng):
-                q = len(b)
-                start, stop = background[b.ravel()], np.tile(X, (q,) + (1,) * (X.ndim - 1))
-                g = network.mean_gradient(start, stop, a.reshape(1, -1), np.ones(1), np.tile(target, q))
-                c.add(((stop - start) * g).reshape(q, *X.shape))
+            for rows, which, nodes in self._draws(X, len(background), rng):
+                c.add(rows, network.path_contributions(X[rows], background, which, nodes, target[rows]))
         except KeyboardInterrupt:
-            if c.n < MIN_SAMPLES:
+            if c.n.min() < MIN_PATHS:
                 raise
-            message = f"Interrupted: expected gradients of {c.n} of {self.n_samples} samples a row."
+            message = f"Interrupted: expected gradients of the first {c.n.min()} paths a row."
             warnings.warn(message, InterruptedWarning, stacklevel=2)
         values, error = c.controlled_mean(delta)
         return Attributed(values, error, gap)
 
-    def _draws(self, X: NDArray, m: int, rng: np.random.Generator) -> Iterator[tuple[NDArray, NDArray]]:
-        """Blocks of background indices and positions, both ``(q, n)``, that together balance both.
+    def _draws(self, X: NDArray, m: int, rng: np.random.Generator) -> Iterator[tuple[slice, NDArray, NDArray]]:
+        """Blocks of rows with background indices ``(q, n)`` and positions ``(p, q, n)``, that together balance both.
 
         All rows share one design, each from a starting point of its own: that depends on the row's
         content, not on its place, so a row is explained alike alone and in any batch.
         """
-        S = self.n_samples
-        order, strata, jitter = rng.permutation(m), rng.permutation(S), rng.random(S)
+        # not more than two, so that there are ever more paths, whose spread gives the standard error
+        p = 2 if self.n_samples >= 2 * max(m, MIN_PATHS) else 1
+        K = -(-self.n_samples // p)
+        order, strata, jitter = rng.permutation(m), rng.permutation(K), rng.random(K)
         key = row_hash(X, rng).astype(np.int64)
-        first_b, first_a, phase = key % m, (key >> 21) % S, (key >> 42) / 2**21
-        q = max(1, rows_at_once(X) // len(X))
-        for k in range(0, S, q):
-            s = np.arange(k, min(k + q, S))[:, None]
-            a = (strata[(s + first_a) % S] + (jitter[s] + phase) % 1) / S
-            yield order[(s + first_b) % m], a
+        first_b, first_a, phase = key % m, (key >> 21) % K, (key >> 42) / 2**21
+        parts = np.arange(p)[:, None, None]
+        for k in range(0, K, PATHS_AT_ONCE):
+            s = np.arange(k, min(k + PATHS_AT_ONCE, K))[:, None]
+            for rows in chunks(len(X), max(ROWS_AT_ONCE, rows_at_once(X) // PATHS_AT_ONCE)):
+                a = (strata[(s + first_a[rows]) % K] + (jitter[s] + phase[rows]) % 1) / K
+                yield rows, order[(s + first_b[rows]) % m], (parts + a) / p
 
 
 def row_hash(X: NDArray, rng: np.random.Generator) -> NDArray:
@@ -118,31 +121,41 @@ def row_hash(X: NDArray, rng: np.random.Generator) -> NDArray:
 
 
 class _Moments:
-    """Running first and second moments of samples c (q, n, *features) and of their sums C over features."""
+    """First and second moments of samples c (q, n, *features) and of their sums C over features.
+
+    Of their differences to each row's first sample, so that what all samples share takes no digits.
+    """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self.n = 0
-        self.c, self.cc, self.cC = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        self.n = np.zeros(shape[0], dtype=int)
+        self.origin, self.c, self.cc, self.cC = (np.zeros(shape) for _ in range(4))
         self.C, self.CC = np.zeros(shape[0]), np.zeros(shape[0])
 
-    def add(self, c: NDArray) -> None:
-        C = c.reshape(*c.shape[:2], -1).sum(axis=2)
-        self.n += len(c)
-        self.c += c.sum(axis=0)
-        self.cc += (c * c).sum(axis=0)
-        self.cC += np.einsum("qn...,qn->n...", c, C)
-        self.C += C.sum(axis=0)
-        self.CC += (C * C).sum(axis=0)
+    def add(self, rows: slice, c: NDArray) -> None:
+        """More samples of some rows; ``c`` is changed."""
+        if not self.n[rows].any():
+            self.origin[rows] = c[0]
+        c -= self.origin[rows].astype(c.dtype)
+        C = c.reshape(*c.shape[:2], -1).sum(axis=2, dtype=c.dtype)
+        self.c[rows] += c.sum(axis=0)
+        self.cc[rows] += np.einsum("q...,q...->...", c, c)
+        self.cC[rows] += np.einsum("qn...,qn->n...", c, C)
+        self.C[rows] += C.sum(axis=0)
+        self.CC[rows] += (C * C).sum(axis=0)
+        self.n[rows] += len(c)
 
     def controlled_mean(self, delta: NDArray) -> tuple[NDArray, NDArray]:
         """Mean of c with C as control variate of known mean ``delta``, and its standard error."""
-        n, wide = self.n, (slice(None),) + (None,) * (self.c.ndim - 1)
-        mean, mean_C = self.c / n, self.C / n
+        wide = (slice(None),) + (None,) * (self.c.ndim - 1)
+        n = self.n[wide]
+        mean, mean_C = self.c / n, self.C / self.n
         variance = np.maximum(self.cc / n - mean**2, 0)
         covariance = self.cC / n - mean * mean_C[wide]
-        variance_C = np.maximum(self.CC / n - mean_C**2, 0)[wide]
-        varies = variance_C > 1e-12 * np.maximum(mean_C[wide] ** 2, np.finfo(np.float64).tiny)
+        variance_C = np.maximum(self.CC / self.n - mean_C**2, 0)[wide]
+        origin_C = self.origin.reshape(len(self.n), -1).sum(axis=1)
+        size = (mean_C + origin_C)[wide] ** 2
+        varies = variance_C > 1e-12 * np.maximum(size, np.finfo(np.float64).tiny)
         beta = np.where(varies, covariance / np.where(varies, variance_C, 1), 0)
         left = np.maximum(variance - beta * covariance, 0)
         # two degrees of freedom are spent, on the mean and on beta
-        return mean + beta * (delta - mean_C)[wide], np.sqrt(left / (n - 2))
+        return self.origin + mean + beta * (delta - origin_C - mean_C)[wide], np.sqrt(left / (n - 2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
+from .._dense_network import DenseNetwork
 from .._head import Head, Output, decide_head, is_distribution
 from .._network import PATH_ROWS, Network, chunks, rows_at_once
 from .._propagation import Rule, Tape, against_each
-from .._stack import links_of, weights_of
-from ..exceptions import UnsupportedModelError
+from .._stack import dense_network, links_of, weights_of
+from ..exceptions import UnsupportedLayerError, UnsupportedModelError
 from ._first_layer import FirstLayer, first_layer
 from ._replacement import Replacement
 from ._tape import TorchArrays, record
@@ -229,6 +231,8 @@ class TorchNetwork(Network):
         self, start: NDArray, stop: NDArray, nodes: NDArray, weights: NDArray, target: NDArray
     ) -> NDArray:
         """With a linear first layer the path is straight in its outputs too: its weights are applied once."""
+        if self._dense is not None:
+            return self._dense.mean_gradient(start, stop, nodes, weights, target)
         if self._first is None or len(nodes) == 1:
             return self._mean_gradient_in_batches(start, stop, nodes, weights, target)
         first, total = self._first, np.empty(stop.shape)
@@ -245,6 +249,13 @@ class TorchNetwork(Network):
                 mean = torch.einsum("kni,k->ni", g, w) @ first.weight.T
                 total[block] = mean.double().cpu().numpy().reshape(total[block].shape)
         return total
+
+    def path_contributions(
+        self, X: NDArray, background: NDArray, which: NDArray, nodes: NDArray, target: NDArray
+    ) -> NDArray:
+        if self._dense is not None:
+            return self._dense.path_contributions(X, background, which, nodes, target)
+        return super().path_contributions(X, background, which, nodes, target)
 
     def predict_replaced(
         self, X: NDArray, reference: NDArray, groups: Sequence[NDArray], coalitions: NDArray
@@ -281,6 +292,8 @@ class TorchNetwork(Network):
 
     def mean_propagate(self, X: NDArray, references: NDArray, rule: Rule, target: NDArray) -> NDArray:
         """Where rows do not get mixed up, each row and each reference is run once, not once a pair."""
+        if self._dense is not None and self._dense.runs_once(rule):
+            return self._dense.mean_propagate(X, references, rule, target)
         xp, (function, slopes) = TorchArrays(self.dtype), self._explained()
         with torch.no_grad():
             run = self._tape(function, self._tensor(references), rule.strategy)
@@ -296,6 +309,19 @@ class TorchNetwork(Network):
                     block = slice(rows.start + part.start, rows.start + part.stop)
                     out[block] = rule.backward(tapes, slope[block], xp).mean(0).double().cpu().numpy()
         return out
+
+    @cached_property
+    def _dense(self) -> DenseNetwork | None:
+        """The network in NumPy, if all it is is a stack of dense layers, on the CPU."""
+        if self.device.type != "cpu":
+            return None
+        try:
+            tape = self._tape(self._raw, self._rows, "deeplift")
+            dense = dense_network(tape, self.head, self.classes, lambda v: torch.as_tensor(v).detach().numpy())
+            same = dense is not None and dense.agrees_with(self, self._rows.numpy())
+        except (UnsupportedLayerError, IndexError, RuntimeError, ValueError):  # it cannot read rows made up
+            return None
+        return dense if same else None
 
     def _tape(self, function: Callable[[Tensor], Tensor], x: Tensor, strategy: str) -> Tape:
         with untouched(self.module):  # each run for itself: a module may keep what it computed for the rows before

@@ -111,9 +111,7 @@ def test_discrete_columns_follow_the_others():
     level = np.clip(np.round(x + 0.8 * RNG.normal(size=n)), -1, 2) + 1
     (new,) = draws(np.stack([level, x], axis=1), [np.array([0])])
     assert (new[:, 0] != level).mean() > 0.2
-    np.testing.assert_allclose(
-        np.bincount(new[:, 0].astype(int)) / n, np.bincount(level.astype(int)) / n, atol=0.02
-    )
+    np.testing.assert_allclose(np.bincount(new[:, 0].astype(int)) / n, np.bincount(level.astype(int)) / n, atol=0.02)
     assert np.corrcoef(new[:, 0], x)[0, 1] == pytest.approx(np.corrcoef(level, x)[0, 1], abs=0.03)
 
 

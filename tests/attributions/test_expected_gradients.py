@@ -88,18 +88,18 @@ def test_control_variate_reduces_the_error():
 
 
 def test_interruption_gives_what_there_is(monkeypatch):
-    monkeypatch.setattr("skexplain._network.CHUNK", 300)  # ten samples a block
+    monkeypatch.setattr("skexplain.attributions._expected_gradients.PATHS_AT_ONCE", 10)
 
     class Interrupted(Product):
         calls = 0
 
-        def mean_gradient(self, *args):
+        def path_contributions(self, *args):
             Interrupted.calls += 1
-            if Interrupted.calls > 3:
+            if Interrupted.calls > 2:
                 raise KeyboardInterrupt
-            return super().mean_gradient(*args)
+            return super().path_contributions(*args)
 
-    with pytest.warns(UserWarning, match="Interrupted: expected gradients of 20 of 100 samples a row"):
+    with pytest.warns(UserWarning, match="Interrupted: expected gradients of the first 20 paths"):
         got = attribute(100, net=Interrupted())
     assert np.isfinite(got.values).all()
 
