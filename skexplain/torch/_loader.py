@@ -93,6 +93,14 @@ class TensorBatches:
         return list(zip([0, *stops[:-1]], stops, strict=True))
 
 
+def slices(X: NDArray, size: int) -> Iterator[torch.Tensor]:
+    """Consecutive rows as tensors; all become one at first, where that copies nothing."""
+    rows: Any = as_tensor(X) if X.flags.c_contiguous else X
+    for start in range(0, len(X), size):
+        part = rows[start : start + size]
+        yield part if isinstance(part, torch.Tensor) else as_tensor(part)
+
+
 def source_rows(dataset: Any) -> tuple[Any, NDArray | None]:
     """The dataset that a (nested) subset selects from, and the rows selected; None for all."""
     rows: NDArray | None = None
@@ -105,4 +113,6 @@ def source_rows(dataset: Any) -> tuple[Any, NDArray | None]:
 
 def in_memory(dataset: Any) -> bool:
     """Whether the dataset is, or selects rows of, one that `TensorBatches` can slice."""
-    return isinstance(source_rows(dataset)[0], ArrayDataset)
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    return isinstance(dataset, ArrayDataset)

@@ -31,7 +31,7 @@ from ._callbacks import lighter
 from ._criterion import assumed_activation, row_losses, unreduced, weighted_mean
 from ._draw import draw_weights
 from ._epoch import run_epoch, score_epoch, unobserved
-from ._loader import ArrayDataset, TensorBatches, in_memory
+from ._loader import ArrayDataset, TensorBatches, in_memory, slices
 from ._module import MLP
 from ._network import TorchNetwork, first_output, last_activation, torch_network
 from ._sizes import sized
@@ -210,7 +210,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         seed = self.__dict__.get("_split_seed")
         seed = int(torch.randint(2**31 - 1, (1,))) if seed is None else seed
         train, valid = held_out(np.asarray(y), hasattr(self, "classes_"), share, np.random.RandomState(seed))
-        return Subset(dataset, train.tolist()), Subset(dataset, valid.tolist())
+        return Subset(dataset, train), Subset(dataset, valid)  # type: ignore[arg-type]  # skorch's are arrays too
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Slices of tensors for arrays, unless another iterator or option of `DataLoader` was asked for."""
@@ -283,10 +283,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
             size = min(size, int(self.batch_size))
         step = self._evaluation(training)
         anchor = next(self.module_.parameters(), None)
-        whole = X.flags.c_contiguous  # else a copy of all of it
-        values = as_tensor(X) if whole else X
-        for start in range(0, len(X), size):
-            batch = values[start : start + size] if whole else as_tensor(values[start : start + size])
+        for batch in slices(X, size):
             n = len(batch)
             if anchor is not None and batch.is_floating_point():
                 batch = batch.to(anchor.dtype)

@@ -127,6 +127,23 @@ def test_layers(steps, name):
     check_same(fast, slow)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_any_widths(steps, seed):
+    """Tails of vectors, single units and rows, all in one tensor."""
+    rng = np.random.default_rng(seed)
+    kinds = [nn.ReLU, nn.Tanh, nn.GELU, lambda: nn.Dropout(0.2), nn.Identity]
+    widths = [5, *rng.integers(1, 70, size=rng.integers(1, 4)), 3]
+    drawn = rng.integers(len(kinds), size=len(widths))
+
+    def module():
+        layers = [m for a, b, k in zip(widths, widths[1:], drawn, strict=False) for m in (nn.Linear(a, b), kinds[k]())]
+        return nn.Sequential(*layers[:-1])
+
+    params = ADAM | {"batch_size": int(rng.integers(2, 50)), "dtype": ["float32", "float64"][seed % 2]}
+    check_same(fit(module, **params), fit(module, fast=False, **params))
+    assert all(steps)
+
+
 OPTIONS = {
     "sgd": {},
     "momentum": {"optimizer__momentum": 0.9, "optimizer__dampening": 0.1, "optimizer__weight_decay": 0.1},
