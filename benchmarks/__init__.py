@@ -19,4 +19,6 @@ CASES = {
     "deepshap_shap_200": "rules",
     "deepshap_captum_30": "rules",
     "deepshap_captum_200": "rules",
+    "first_feature_importances": "start_up",
+    "import_skexplain": "start_up",
 }
