@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from ._coalitions import outputs_of_coalitions
 from ._head import Head
 from ._network import Network, chunks, rows_at_once
 from ._propagation import Kind, Rescale, Rule, Step, Tape, Weights, far_apart
@@ -159,6 +160,13 @@ class DenseNetwork(Network):
             g = g @ W.T
             g *= self.slope(v)
         return g
+
+    def predict_coalitions(
+        self, X: NDArray, reference: NDArray, groups: Sequence[NDArray], coalitions: NDArray
+    ) -> NDArray:
+        if sum(len(g) for g in groups) < len(self.weights[0]):
+            return super().predict_coalitions(X, reference, groups, coalitions)
+        return outputs_of_coalitions(self, X, reference, groups, coalitions)
 
     def dense_weights(self) -> list[NDArray]:
         return [np.asarray(W, dtype=np.float64) for W in self.weights]

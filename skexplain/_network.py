@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,34 @@ def chunks(n: int, size: int = CHUNK) -> Iterator[slice]:
     """Consecutive slices of at most ``size`` that cover ``range(n)``."""
     for start in range(0, n, max(1, size)):
         yield slice(start, min(start + max(1, size), n))
+
+
+def blocks(shape: tuple[int, ...], size: int) -> Iterator[tuple[slice, ...]]:
+    """Blocks, of at most ``size`` numbers where that can be, that cover an array of this shape once."""
+    axis, inner = len(shape), 1
+    while axis and inner * shape[axis - 1] <= size:
+        axis -= 1
+        inner *= shape[axis]
+    whole = [slice(0, n) for n in shape[axis:]]
+    if not axis:
+        yield tuple(whole)
+        return
+    for outer in np.ndindex(shape[: axis - 1]):
+        for part in chunks(shape[axis - 1], size // inner):
+            yield (*(slice(k, k + 1) for k in outer), part, *whole)
+
+
+def block_of(v: Any, block: tuple[slice, ...]) -> Any:
+    """The part of an array that is broadcast to this block."""
+    return v[tuple(slice(None) if n == 1 else part for n, part in zip(v.shape, block, strict=False))]
+
+
+def owners(groups: Sequence[NDArray], n_columns: int) -> NDArray:
+    """The group of each flat column; one more than the last for columns in none."""
+    owner = np.full(n_columns, len(groups))
+    for g, columns in enumerate(groups):
+        owner[columns] = g
+    return owner
 
 
 def rowwise(v: NDArray, X: NDArray) -> NDArray:
@@ -163,6 +192,37 @@ class Network(ABC):
         for k, members in enumerate(coalitions):
             columns = np.concatenate([groups[int(g)] for g in np.flatnonzero(members)] or [np.empty(0, int)])
             out[k] = self.predict(replace_columns(X, reference, columns))
+        return out
+
+    def predict_coalitions(
+        self, X: NDArray, reference: NDArray, groups: Sequence[NDArray], coalitions: NDArray
+    ) -> NDArray:
+        """Outputs of rows with the groups of a coalition from X and the others from ``reference``, and the reverse.
+
+        Parameters
+        ----------
+        X, reference : ndarray of shape (*any, *features)
+        groups : sequence of int ndarray
+            Flat column indices of each group; columns in none are always from X.
+        coalitions : bool ndarray of shape (*any, n_groups)
+
+        Returns
+        -------
+        ndarray of shape (2, *every, n_outputs)
+            For the coalitions and for their complements. The leading axes of the three arrays are equally many and
+            are broadcast to ``every``.
+        """
+        axes = coalitions.ndim - 1
+        features = X.shape[axes:]
+        owner = owners(groups, math.prod(features))
+        every = np.broadcast_shapes(X.shape[:axes], reference.shape[:axes], coalitions.shape[:-1])
+        out = np.empty((2, *every, self.n_outputs))
+        for block in blocks(every, rows_at_once(np.empty((0, *features)))):
+            x, r, S = (block_of(v, block) for v in (X, reference, coalitions))
+            for k, members in enumerate((S, ~S)):
+                from_x = np.concatenate([members, np.ones_like(members[..., :1])], axis=-1)[..., owner]
+                Z = np.where(from_x.reshape(*members.shape[:-1], *features), x, r)
+                out[k][block] = self.predict(Z.reshape(-1, *features)).reshape(*Z.shape[:axes], -1)
         return out
 
     def propagate(self, X: NDArray, reference: NDArray, rule: Rule, target: NDArray) -> NDArray:

@@ -5,7 +5,7 @@ import pytest
 
 from skexplain._dense_network import ACTIVATIONS, DenseNetwork
 from skexplain._head import Head
-from skexplain._network import chunks
+from skexplain._network import Network, blocks, chunks
 
 RNG = np.random.default_rng(0)
 X, R = RNG.normal(size=(30, 4)), RNG.normal(size=(30, 4))
@@ -64,6 +64,83 @@ def test_predict_replaced_replaces_groups():
     np.testing.assert_array_equal(got[0], net.predict(X))
     np.testing.assert_array_equal(got[1], net.predict(np.c_[X[:, 0], R[:, 1], X[:, 2:]]))
     np.testing.assert_array_equal(got[2], net.predict(np.c_[R[:, :2], X[:, 2], R[:, 3]]))
+
+
+def coalitions_of(groups, shape, seed=3):
+    return np.random.default_rng(seed).random((*shape, len(groups))) < 0.5
+
+
+def test_predict_coalitions_mixes_rows_both_ways():
+    net, groups = dense(), [np.array([2]), np.array([0, 3])]  # column 1 stays
+    S = np.array([[False, False], [True, False], [True, True]])
+    got = Network.predict_coalitions(net, X[:1], R[:3], groups, S)
+    assert got.shape == (2, 3, 3)
+    x, r = X[0], R
+    np.testing.assert_array_equal(
+        got[0], net.predict(np.array([[r[0, 0], x[1], r[0, 2], r[0, 3]], [r[1, 0], x[1], x[2], r[1, 3]], x]))
+    )
+    np.testing.assert_array_equal(
+        got[1], net.predict(np.array([x, [x[0], x[1], r[1, 2], x[3]], [r[2, 0], x[1], r[2, 2], r[2, 3]]]))
+    )
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize(("kind", "output"), [("softmax", "margin"), ("softmax", "probability"), ("linear", "margin")])
+@pytest.mark.parametrize("groups", [[[0], [1], [2], [3]], [[3, 1], [0, 2]], [[0], [2, 3]]])
+def test_predict_coalitions_equals_the_plain_verb(activation, kind, output, groups, monkeypatch):
+    monkeypatch.setattr("skexplain._coalitions.MIXED_ROWS", 16)
+    net, groups = dense(activation, kind, output), [np.array(g) for g in groups]
+    for x, r, shape in (
+        (X, R, (30,)),
+        (X[:, None], R[None, :7], (1, 7)),
+        (X[:2, None, None], R[:3].reshape(1, 3, 1, 4), (2, 1, 40)),
+        (X[:, None], R[:, None], (30, 5)),
+        (X, R[:1], (1,)),
+    ):
+        S = coalitions_of(groups, shape)
+        plain = Network.predict_coalitions(net, x, r, groups, S)
+        np.testing.assert_allclose(net.predict_coalitions(x, r, groups, S), plain, rtol=1e-12, atol=1e-12)
+
+
+def test_predict_coalitions_of_single_layers_and_in_single_precision():
+    weights, biases = [np.arange(8.0, dtype=np.float32).reshape(4, 2)], [np.ones(2, dtype=np.float32)]
+    net = DenseNetwork(weights, biases, "relu", Head("linear", 2), ending="exp")
+    S = coalitions_of([0] * 4, (30,))
+    x, r = X.astype(np.float32) / 10, R / 10
+    plain = Network.predict_coalitions(net, x, r, [np.array([j]) for j in range(4)], S)
+    got = net.predict_coalitions(x, r, [np.array([j]) for j in range(4)], S)
+    assert got.dtype == np.float64
+    np.testing.assert_allclose(got, plain, rtol=1e-5)
+
+
+def test_a_column_without_weights_changes_no_bit_of_the_outputs():
+    net, alone = dense(), [np.array([j]) for j in range(4)]
+    net.weights[0][2] = 0
+    S = coalitions_of(alone, (500,))
+    with_column, without = S.copy(), S.copy()
+    with_column[:, 2], without[:, 2] = True, False
+    one, other = (net.predict_coalitions(X[:1], R[:1], alone, v) for v in (with_column, without))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_missing_numbers_stay_on_their_side():
+    net, alone = dense(), [np.array([j]) for j in range(4)]
+    x = X.copy()
+    x[:, 1] = np.nan
+    S = np.array([[True, False, True, True]])
+    got = net.predict_coalitions(x, R, alone, S)
+    assert np.isfinite(got[0]).all()
+    assert np.isnan(got[1]).all()
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3, 4), (1, 7), (3, 1, 1)])
+@pytest.mark.parametrize("size", [1, 4, 5, 100])
+def test_blocks_cover_everything_once(shape, size):
+    seen = np.zeros(shape, int)
+    for block in blocks(shape, size):
+        assert seen[block].size <= size
+        seen[block] += 1
+    assert (seen == 1).all()
 
 
 @pytest.mark.parametrize(("n", "size"), [(0, 3), (1, 3), (3, 3), (10, 3), (5, 0)])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_scalar
 
-from .._network import CHUNK, Network, chunks, rows_at_once
+from .._network import Network, chunks
 from ._checks import check_finite
 from ._expected_gradients import row_hash
 from ._progress import progress
@@ -50,7 +50,6 @@ class Game:
     ) -> None:
         self.network, self.X, self.background, self.groups, self.targets = network, X, background, groups, targets
         self.n, self.m, self.n_groups = len(X), len(background), len(groups)
-        self.owner = owners(groups, X[0].size)
         of_X, of_background = network.predict(X), network.predict(background)
         self.delta = of_X[np.arange(self.n), targets] - of_background.mean(axis=0)[targets]
         self.rounding = 8 * network.eps * max(np.abs(of_X).max(initial=0), np.abs(of_background).max(initial=0))
@@ -61,23 +60,52 @@ class Game:
         return self.n_groups == 1 or 2**self.n_groups * self.m <= budget
 
     def outputs(self, rows: NDArray, of_background: NDArray, coalitions: NDArray) -> NDArray:
-        """Outputs of ``X[rows]`` where groups outside the coalition are from ``background[of_background]``.
+        """Outputs of ``X[rows]`` where groups outside a coalition are from ``background[of_background]``; and reversed.
 
         Parameters
         ----------
-        rows, of_background : int ndarray of shape (k,)
-        coalitions : bool ndarray of shape (k, n_groups)
+        rows : int ndarray of shape (n_rows, 1, ...)
+        of_background : int ndarray
+        coalitions : bool ndarray of shape (..., n_groups)
+            Its leading axes, and those of the others, are broadcast.
 
         Returns
         -------
-        ndarray of shape (n_targets, k)
+        ndarray of shape (n_targets, 2, n_rows, ...)
+            Of the coalitions and of their complements.
         """
-        out = np.empty((len(self.targets), len(rows)))
-        for part in chunks(len(rows), rows_at_once(self.X)):
-            i = rows[part]
-            Z = mixed(self.X[i], self.background[of_background[part]], coalitions[part], self.owner)
-            out[:, part] = self.network.predict(Z)[np.arange(len(i)), self.targets[:, i]]
-        return out
+        b, S = (
+            np.expand_dims(v, tuple(range(rows.ndim - axes)))
+            for v, axes in ((of_background, of_background.ndim), (coalitions, coalitions.ndim - 1))
+        )
+        out = self.network.predict_coalitions(self.X[rows], self.background[b], self.groups, S)
+        picked = np.empty((len(self.targets), *out.shape[:-1]))
+        for i, row in enumerate(rows.ravel()):
+            for v, targets in zip(picked, self.targets, strict=True):
+                v[:, i] = out[:, i, ..., targets[row]]
+        return picked
+
+    @property
+    def cost_of_pairwise(self) -> int:
+        """Evaluations that `pairwise` takes for a row."""
+        return 2 * (self.n_groups + 1) * self.m
+
+    def pairwise(self, rows: NDArray) -> tuple[NDArray, NDArray]:
+        """Values of some rows against each background row, from few coalitions, and what they lack to their sum.
+
+        What a group changes when none and when all of the others have changed, the mean of both: exact if groups
+        interact in pairs only.
+
+        Returns
+        -------
+        values : ndarray of shape (n_targets, n_rows, m, n_groups)
+        missing : ndarray of shape (n_targets, n_rows, m)
+        """
+        none_and_alone = np.eye(self.n_groups + 1, self.n_groups, k=-1, dtype=bool)
+        v, of_complements = self.outputs(rows[:, None, None], np.arange(self.m)[:, None], none_and_alone).swapaxes(0, 1)
+        none, every = v[..., 0], of_complements[..., 0]
+        values = (v[..., 1:] - none[..., None] + every[..., None] - of_complements[..., 1:]) / 2
+        return values, every - none - values.sum(axis=-1)
 
     def shapley_values(self, strategy: str) -> NDArray:
         """By all coalitions, ``(n_targets, n, n_groups)``; ``strategy`` is named beside the bar.
@@ -100,32 +128,18 @@ class Game:
 
     def _worths(self, block: slice, coalitions: NDArray, advance: Callable[[int], object]) -> NDArray:
         """v of every coalition, ``(n_coalitions, n_targets, rows of the block)``."""
-        X, targets, m = self.X[block], self.targets[:, block], self.m
-        v = np.zeros((len(coalitions), *targets.shape))
-        at_once = max(1, min(CHUNK, NUMBERS // (len(coalitions) * self.network.n_outputs)))
-        for pairs in chunks(len(X) * m, at_once):
-            pair = np.arange(pairs.start, pairs.stop)
-            i, b = pair // m, pair % m
-            out = self.network.predict_replaced(X[i], self.background[b], self.groups, ~coalitions)
-            picked = np.take_along_axis(out, targets[:, i].T[None], axis=2)
-            first = np.unique(i, return_index=True)[1]
-            v[:, :, i[first]] += np.add.reduceat(picked, first, axis=1).transpose(0, 2, 1)
-            advance(len(pair) * len(coalitions))
+        half, m = len(coalitions) // 2, self.m
+        v = np.zeros((len(coalitions), len(self.targets), block.stop - block.start))
+        at_once = max(1, NUMBERS // (len(coalitions) * self.network.n_outputs))
+        for part in chunks(v.shape[2], at_once // m):
+            rows = block.start + np.arange(part.start, part.stop)
+            for b in chunks(m, at_once):
+                # the second half are the complements of the first, backwards
+                out = self.outputs(rows[:, None, None], np.arange(m)[b, None], coalitions[:half]).sum(axis=3)
+                v[:half, :, part] += out[:, 0].transpose(2, 0, 1)
+                v[half:, :, part] += out[:, 1].transpose(2, 0, 1)[::-1]
+                advance(len(coalitions) * len(rows) * (b.stop - b.start))
         return v / m
-
-
-def owners(groups: Sequence[NDArray], n_columns: int) -> NDArray:
-    """The group of each flat column; one more than the last for columns in none."""
-    owner = np.full(n_columns, len(groups))
-    for g, columns in enumerate(groups):
-        owner[columns] = g
-    return owner
-
-
-def mixed(X: NDArray, background: NDArray, coalitions: NDArray, owner: NDArray) -> NDArray:
-    """Rows of X with the groups outside each row's coalition taken from the row of ``background``."""
-    kept = np.concatenate([coalitions, np.ones((len(coalitions), 1), dtype=bool)], axis=1)[:, owner]
-    return np.where(kept.reshape(X.shape), X, background)
 
 
 def orders(keys: NDArray, start: int, stop: int, n_groups: int) -> NDArray:
@@ -141,28 +155,24 @@ def orders(keys: NDArray, start: int, stop: int, n_groups: int) -> NDArray:
 
 
 def prefixes(rank: NDArray) -> NDArray:
-    """Coalitions of a permutation and of its reverse, ``(..., 2 d, d)`` of ranks ``(..., d)``.
+    """Coalitions of a permutation, ``(..., d, d)`` of ranks ``(..., d)``: from none to all but the last.
 
-    First the d + 1 prefixes, from none to all; then the complements of those that are neither. The prefixes of
-    the reverse are these complements.
+    The prefixes of the reverse are their complements.
     """
-    d = rank.shape[-1]
-    first = rank[..., None, :] < np.arange(d + 1)[:, None]
-    return np.concatenate([first, ~first[..., 1:d, :]], axis=-2)
+    return rank[..., None, :] < np.arange(rank.shape[-1])[:, None]
 
 
-def contributions(v: NDArray, rank: NDArray) -> NDArray:
+def contributions(v: NDArray, of_complements: NDArray, rank: NDArray) -> NDArray:
     """What each group adds to those before it, mean of a permutation and its reverse: ``(..., d)``.
 
     Parameters
     ----------
-    v : ndarray of shape (..., 2 d)
-        Worths of `prefixes`.
+    v, of_complements : ndarray of shape (..., d)
+        Worths of `prefixes`, and of their complements.
     rank : int ndarray of shape (..., d)
     """
-    d = rank.shape[-1]
-    forward, none, every = v[..., : d + 1], v[..., :1], v[..., d : d + 1]
-    backward = np.concatenate([every, v[..., d + 1 :], none], axis=-1)
+    forward = np.concatenate([v, of_complements[..., :1]], axis=-1)
+    backward = np.concatenate([of_complements, v[..., :1]], axis=-1)
     gain = (np.diff(forward, axis=-1) - np.diff(backward, axis=-1)) / 2
     return np.take_along_axis(gain, np.broadcast_to(rank, gain.shape), axis=-1)
 
@@ -181,11 +191,13 @@ def unsettled(values: NDArray, error: NDArray, tol: float, rounding: float) -> N
     return error.max(axis=-1) > np.maximum(tol * spread, rounding)
 
 
-def looks(first: int, last: int, growth: float = 0.25) -> Iterator[tuple[int, int]]:
+def looks(first: int, last: int, tol: float, growth: float = 0.25) -> Iterator[tuple[int, int]]:
     """Consecutive ranges ``(start, stop)`` after which to look whether the values are settled.
 
-    Each time by ``growth`` more: looking all the time would stop at errors that happen to be estimated low.
+    Each time by ``growth`` more: looking all the time would stop at errors that happen to be estimated low. Where
+    nothing is small enough, looks are for interruptions only.
     """
+    growth = growth if tol > 0 else 1.0
     start, stop = 0, min(first, last)
     while start < last:
         yield start, stop

@@ -79,7 +79,7 @@ def _classification_score(head: Head, index: NDArray, counts: NDArray, scoring: 
 
 
 def losses_of_means(network: Network, y: NDArray) -> Callable[[NDArray, NDArray], NDArray]:
-    """Outputs ``(k, m, n_outputs)`` and the k rows they answer to the loss of the mean prediction of each, ``(k,)``.
+    """From outputs ``(..., k, m, s, n_outputs)`` and the k rows they answer to losses of means over m, ``(..., k, s)``.
 
     Means are taken where the loss is: over probabilities, or predictions.
     """
@@ -90,11 +90,12 @@ def losses_of_means(network: Network, y: NDArray) -> Callable[[NDArray, NDArray]
                 "attribution='permutation' with a `scoring`."
             )
         truth = np.reshape(y, (len(y), -1)).astype(np.float64)
-        return lambda outputs, rows: ((outputs.mean(axis=1) - truth[rows]) ** 2).mean(axis=1)
+        return lambda outputs, rows: ((outputs.mean(axis=-3) - truth[rows, None]) ** 2).mean(axis=-1)
     index, tiny = label_index(np.asarray(y), network.classes), np.finfo(np.float64).tiny
 
     def log_loss(outputs: NDArray, rows: NDArray) -> NDArray:
-        p = np.exp(network.head.log_probabilities(outputs)).mean(axis=1)
-        return -np.log(np.maximum(p[np.arange(len(p)), index[rows]], tiny))
+        p = np.exp(network.head.log_probabilities(outputs)).mean(axis=-3)
+        own = np.broadcast_to(index[rows, None, None], (*p.shape[:-1], 1))
+        return -np.log(np.maximum(np.take_along_axis(p, own, axis=-1)[..., 0], tiny))
 
     return log_loss

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_scalar
 
-from .._network import Network, chunks, rows_at_once
+from .._network import Network, chunks
 from ..exceptions import InterruptedWarning
 from ._base import Attribution
-from ._game import Moments, checked_budget, contributions, looks, mixed, owners, prefixes, unsettled
+from ._game import NUMBERS, Moments, checked_budget, contributions, looks, prefixes, unsettled
 from ._losses import losses_of_means
 from ._progress import progress
 from ._spread import check_rows_differ
@@ -104,7 +104,7 @@ class SAGE(Attribution):
         d = len(groups)
         cost = 2 * d * len(background)
         budget = checked_budget(self.tol, self.max_evals, max(EVALS, SAMPLES * cost), MIN_SAMPLES * cost, d)
-        loss = _loss(network, X, y, background, owners(groups, X[0].size))
+        loss = _loss(network, X, y, background, groups)
         falls = _falls(loss, len(X), d)
         delta, rounding = np.array([falls.mean()]), 8 * network.eps * np.abs(falls).max()
         order, samples = rng.permutation(len(X)), budget // cost
@@ -112,13 +112,14 @@ class SAGE(Attribution):
         values, error, known = np.empty((1, d)), np.empty((1, d)), 0
         try:
             with progress(samples * cost, "sage") as advance:
-                for start, stop in looks(MIN_SAMPLES, samples):
+                for start, stop in looks(MIN_SAMPLES, samples, self.tol):
                     for part in chunks(stop - start, AT_ONCE):
                         k = np.arange(start + part.start, start + part.stop)
                         rows = order[k % len(X)]
                         rank = rng.permuted(np.tile(np.arange(d), (len(rows), 1)), axis=1)
-                        v = -loss(np.repeat(rows, 2 * d), prefixes(rank).reshape(-1, d)).reshape(1, len(rows), 2 * d)
-                        moments.add(one, k[0], contributions(v, rank), delta, np.zeros((1, len(rows), d)))
+                        losses, of_complements = loss(rows, prefixes(rank))
+                        c = -contributions(losses, of_complements, rank)[None]
+                        moments.add(one, k[0], c, delta, np.zeros(c.shape))
                         advance(len(rows) * cost)
                     values, error = moments.mean(one, delta)
                     known = stop
@@ -132,20 +133,20 @@ class SAGE(Attribution):
         return values[0], error[0]
 
 
-#: Rows ``(k,)`` and a coalition of each ``(k, d)`` to the losses ``(k,)``.
+#: Rows ``(k,)`` and coalitions of each ``(k, s, d)`` to the losses of these and of their complements ``(2, k, s)``.
 _Loss = Callable[[NDArray, NDArray], NDArray]
 
 
-def _loss(network: Network, X: NDArray, y: NDArray, background: NDArray, owner: NDArray) -> _Loss:
+def _loss(network: Network, X: NDArray, y: NDArray, background: NDArray, groups: Sequence[NDArray]) -> _Loss:
     m, of_means = len(background), losses_of_means(network, y)
 
     def loss(rows: NDArray, coalitions: NDArray) -> NDArray:
-        out = np.empty(len(rows))
-        for part in chunks(len(rows), rows_at_once(X) // m):
+        shape = coalitions.shape[:2]
+        out = np.empty((2, *shape))
+        for part in chunks(len(rows), NUMBERS // (2 * m * shape[1] * network.n_outputs)):
             i = rows[part]
-            b = np.tile(background, (len(i),) + (1,) * (X.ndim - 1))
-            Z = mixed(np.repeat(X[i], m, axis=0), b, np.repeat(coalitions[part], m, axis=0), owner)
-            out[part] = of_means(network.predict(Z).reshape(len(i), m, -1), i)
+            Z = network.predict_coalitions(X[i, None, None], background[:, None][None], groups, coalitions[part, None])
+            out[:, part] = of_means(Z, i)
         return out
 
     return loss
@@ -153,5 +154,5 @@ def _loss(network: Network, X: NDArray, y: NDArray, background: NDArray, owner: 
 
 def _falls(loss: _Loss, n: int, d: int) -> NDArray:
     """Fall of each row's loss from no columns to all."""
-    rows = np.arange(n)
-    return loss(rows, np.zeros((n, d), dtype=bool)) - loss(rows, np.ones((n, d), dtype=bool))
+    none, every = loss(np.arange(n), np.zeros((n, 1, d), dtype=bool))
+    return (none - every)[:, 0]

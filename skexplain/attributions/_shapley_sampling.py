@@ -145,7 +145,7 @@ class _Walks:
         shape = moments.c.shape
         values, error, known = np.empty(shape), np.empty(shape), 0
         try:
-            for start, stop in looks(MIN_PAIRS, self.pairs):
+            for start, stop in looks(MIN_PAIRS, self.pairs, tol):
                 for part in chunks(stop - start, NUMBERS // (2 * game.n_groups**2)):
                     self._sample(active, start + part.start, start + part.stop, advance)
                 values[:, active], error[:, active] = moments.mean(active, game.delta[:, self.rows[active]])
@@ -167,10 +167,7 @@ class _Walks:
         for k in (active[part] for part in chunks(len(active), size)):
             i, rank = self.rows[k], orders(self.keys[k], start, stop, d)
             b = self.order[(np.arange(start, stop) + self.keys[k, None]) % game.m]
-            shape = (len(k), q, 2 * d)
-            of_row = np.broadcast_to(i[:, None, None], shape).ravel()
-            of_background = np.broadcast_to(b[..., None], shape).ravel()
-            v = game.outputs(of_row, of_background, prefixes(rank).reshape(-1, d))
-            c = contributions(v.reshape(-1, *shape), rank)
+            v, of_complements = game.outputs(i[:, None, None], b[..., None], prefixes(rank)).swapaxes(0, 1)
+            c = contributions(v, of_complements, rank)
             self.moments.add(k, start, c, game.delta[:, i], np.broadcast_to(game.h[b], c.shape))
-            advance(v[0].size)
+            advance(2 * v[0].size)

@@ -22,6 +22,7 @@ from .._network import PATH_ROWS, Network, chunks, rows_at_once
 from .._propagation import Rule, Tape, against_each
 from .._stack import dense_network, links_of, weights_of
 from ..exceptions import UnsupportedLayerError, UnsupportedModelError
+from ._coalitions import outputs_of_coalitions
 from ._first_layer import FirstLayer, first_layer
 from ._replacement import Replacement
 from ._tape import TorchArrays, record
@@ -272,6 +273,21 @@ class TorchNetwork(Network):
                     raw = first_output(first.rest(z.flatten(0, 1))).reshape(*z.shape[:2], self.head.n_raw)
                     out[part, rows] = self.head(raw.double().cpu().numpy())
         return out
+
+    def predict_coalitions(
+        self, X: NDArray, reference: NDArray, groups: Sequence[NDArray], coalitions: NDArray
+    ) -> NDArray:
+        if self._dense is not None:
+            return self._dense.predict_coalitions(X, reference, groups, coalitions)
+        if sum(len(g) for g in groups) < self._rows[0].numel() or "O" in (X.dtype.kind, reference.dtype.kind):
+            return super().predict_coalitions(X, reference, groups, coalitions)
+
+        def outputs(rows: Tensor) -> NDArray:
+            return self.head(self._raw(rows).double().cpu().numpy())
+
+        rows = self._tensor(X), self._tensor(reference)
+        with untouched(self.module), torch.no_grad():
+            return outputs_of_coalitions(outputs, self.n_outputs, *rows, groups, coalitions)
 
     def dense_weights(self) -> list[NDArray]:
         name = "A method of weights"

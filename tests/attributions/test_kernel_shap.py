@@ -45,7 +45,7 @@ def test_interactions_of_many_columns_are_weighted_as_by_shapley():
     np.testing.assert_allclose(values, exact, atol=3 * error.max())
 
 
-@pytest.mark.parametrize("evals", [100, 400, 1000])
+@pytest.mark.parametrize("evals", [100, 400, 1000, 1700, 3000])
 def test_interval_covers_the_truth(evals):
     inside = []
     for seed in range(200):
@@ -54,8 +54,31 @@ def test_interval_covers_the_truth(evals):
     assert 0.9 <= np.mean(inside) <= 0.99
 
 
-def test_error_falls_with_the_root_of_the_evaluations():
-    assert 1.8 < fitted(1000)[1].mean() / fitted(4000)[1].mean() < 2.2
+@pytest.mark.parametrize(("background", "few", "many"), [(300, 1000, 4000), (60, 2080, 5080)])
+def test_error_falls_with_the_root_of_the_evaluations(background, few, many):
+    """Of pairs of coalitions; of the second 1080 are for values against each background row."""
+    B = rows(background, D, seed=2)
+    errors = [attribute(KernelSHAP(tol=0, max_evals=evals), NET, X, B)[1].mean() for evals in (few, many)]
+    assert 1.8 < errors[0] / errors[1] < 2.2
+
+
+class Pairs(Network):
+    """Columns interact in pairs: nothing is left to chance once all of them have changed alone."""
+
+    head = Head("linear", 1)
+
+    def raw(self, X):
+        return (np.exp(X[:, 0]) * np.sin(X[:, 1]) + X[:, 2] * X[:, 3] ** 2 + np.abs(X[:, 4:]).sum(axis=1))[:, None]
+
+    def gradient(self, X, target):
+        raise NotImplementedError
+
+
+def test_pairs_of_columns_are_exact():
+    exact = attribute(ExactShapley(), Pairs(), X, B)[0]
+    values, error, _ = attribute(KernelSHAP(max_evals=2000), Pairs(), X, B)
+    np.testing.assert_allclose(values, exact, atol=1e-9)
+    assert error.max() < 1e-9
 
 
 def test_linear_network_is_exact_in_all_25_columns():
@@ -163,7 +186,7 @@ def test_many_columns():
 
 
 def test_interruption_gives_what_there_is():
-    with pytest.warns(UserWarning, match=r"Interrupted: kernel SHAP of \d+ or more of 7500 pairs of coalitions a row"):
+    with pytest.warns(UserWarning, match=r"Interrupted: kernel SHAP of \d+ or more of 6960 pairs of coalitions a row"):
         values, error, _ = fitted(15_000, net=interrupted(NET, 12))
     assert (np.abs(values - EXACT) <= 5 * error).all()
     with pytest.raises(KeyboardInterrupt):

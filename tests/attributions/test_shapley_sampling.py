@@ -170,8 +170,9 @@ def test_a_walk_and_its_reverse_are_the_marginal_contributions():
     d, rng = 4, np.random.default_rng(0)
     worth = {tuple(S): rng.normal() for S in np.ndindex(*[2] * d)}
     rank = orders(np.array([7]), 0, 3, d)[0]
-    v = np.array([[worth[tuple(S.astype(int))] for S in P] for P in prefixes(rank)])
-    for got, r in zip(contributions(v, rank), rank, strict=True):
+    before = prefixes(rank)
+    v, of_complements = (np.array([[worth[tuple(S.astype(int))] for S in P] for P in T]) for T in (before, ~before))
+    for got, r in zip(contributions(v, of_complements, rank), rank, strict=True):
         want = np.zeros(d)
         for order in (np.argsort(r), np.argsort(r)[::-1]):
             S = np.zeros(d, int)

@@ -71,6 +71,20 @@ def test_predict_replaced_equals_the_plain_verb(name):
         np.testing.assert_allclose(fast, plain, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("dense", [True, False])
+@pytest.mark.parametrize("name", NETS)
+def test_predict_coalitions_equals_the_plain_verb(name, dense):
+    net = network(name)
+    if not dense:
+        net.__dict__["_dense"] = None
+    for groups in ([np.array([0, 3]), np.array([2, 5]), np.array([1, 4])], [np.array([0]), np.array([4])]):
+        for x, r, shape in ((X, R, (40,)), (X[:4, None, None], R[None, :5, None], (4, 1, 3))):
+            S = np.random.default_rng(1).random((*shape, len(groups))) < 0.5
+            plain = Network.predict_coalitions(net, x, r, groups, S)
+            fast = net.predict_coalitions(x, r, groups, S)
+            np.testing.assert_allclose(fast, plain, rtol=1e-9, atol=1e-12)
+
+
 def test_agrees_with_the_numpy_network():
     module = NETS["relu"]
     weights = [module[0].weight, module[2].weight]
