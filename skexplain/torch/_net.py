@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -40,6 +41,8 @@ from ._untouched import as_tensor, seeded, untouched
 #: Rows of a prediction batch. Smaller ones are filled up with zeros, so that a row's prediction does not depend on
 #: how many are predicted with it: matrix products round differently at different sizes.
 PREDICT_ROWS = 256
+#: Numbers in a prediction batch that are few enough to exceed a small ``batch_size``.
+PREDICT_NUMBERS = 2**15
 #: Held-out share with a module of the user's own, as in skorch, and the fewest rows for it.
 SKORCH_HELD_OUT, SKORCH_HELD_OUT_FROM = 0.2, 10
 
@@ -280,7 +283,8 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
             return
         size = PREDICT_ROWS
         if isinstance(self.batch_size, int) and self.batch_size > 0:
-            size = min(size, int(self.batch_size))
+            few = PREDICT_NUMBERS // max(1, math.prod(X.shape[1:]))
+            size = min(size, max(int(self.batch_size), few))
         step = self._evaluation(training)
         anchor = next(self.module_.parameters(), None)
         for batch in slices(X, size):

@@ -80,3 +80,18 @@ def test_regressor():
     net = NeuralNetRegressor(None, max_epochs=2, random_state=0).fit(X, X[:, 0])
     p = net.predict(X)
     np.testing.assert_array_equal(net.predict(X[[5, 500]]), p[[5, 500]])
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "width", "wanted"), [(16, 4, 256), (16, 1024, 32), (64, 1024, 64), (-1, 1024, 256)]
+)
+def test_rows_at_once(batch_size, width, wanted):
+    """Many short rows, as many long ones as in training."""
+    rows = RNG.normal(size=(300, width)).astype(np.float32)
+    net = NeuralNetRegressor(nn.LazyLinear, module__out_features=1, batch_size=batch_size, max_epochs=0)
+    net.fit(rows, rows[:, 0])
+    seen = []
+    net.module_.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    p = net.predict(rows)
+    assert set(seen) == {wanted}
+    np.testing.assert_array_equal(net.predict(rows[7:9]), p[7:9])

@@ -6,8 +6,11 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
+import skorch
 import torch
 from skorch.callbacks import Checkpoint, EarlyStopping, LRScheduler
+from skorch.dataset import Dataset
+from skorch.helper import predefined_split
 from torch import nn
 
 from skexplain.torch import NeuralNetClassifier, NeuralNetRegressor, _epoch
@@ -84,6 +87,24 @@ def check_same(fast, slow):
 
 def stack(*hidden):
     return lambda: nn.Sequential(nn.Linear(5, 7), *(copy.deepcopy(m) for m in hidden), nn.Linear(7, 3))
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.SGD])
+def test_plain_skorch(steps, optimizer):
+    """In the order of the rows and without dropout: skorch's loader takes other draws."""
+    params = {"criterion": nn.CrossEntropyLoss, "optimizer": optimizer, "lr": 0.02, "batch_size": 16, "max_epochs": 3}
+    params |= {"train_split": predefined_split(Dataset(X[:20], Y[:20])), "verbose": 0}
+    module = stack(nn.BatchNorm1d(7), nn.ReLU())
+    nets = []
+    for cls, in_order in ((NeuralNetClassifier, {"iterator_train__shuffle": False}), (skorch.NeuralNetClassifier, {})):
+        torch.manual_seed(0)
+        net = cls(module, **params, **in_order).initialize()
+        torch.manual_seed(0)
+        net.module_ = module().train()
+        net.initialize_optimizer()
+        nets.append(net.partial_fit(X, Y, classes=[0, 1, 2]))
+    check_same(*nets)
+    assert all(steps)
 
 
 class Named(nn.Sequential):
