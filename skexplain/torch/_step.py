@@ -58,6 +58,9 @@ ACTIVATIONS: dict[type, Callable[[Any], tuple[Callable, Callable]]] = {
     Rescale: lambda m: (lambda x: m.mean + m.scale * x, lambda g, x, y: g * m.scale),
 }
 
+#: Most weights that are copied. Beyond, the products take all the time, and copies much memory.
+MOST_WEIGHTS = 2**22
+
 #: Losses that see predictions and targets only. One of the user's may look at the weights, whose gradients would miss.
 LOSSES = {
     nn.CrossEntropyLoss,
@@ -282,6 +285,7 @@ def known_layers(module: nn.Module, batches: TensorBatches) -> list[nn.Module] |
         and all(t.dtype == X.dtype and t.is_contiguous() for t in floats)
         and all(t.device.type == "cpu" and type(t) in (nn.Parameter, Tensor) for t in [X, *tensors])
         and len({id(p) for p in parameters}) == len(parameters)
+        and sum(p.numel() for p in parameters) <= MOST_WEIGHTS
         and not any(p._backward_hooks or p._post_accumulate_grad_hooks for p in parameters)
     )
     return layers if ordinary and all(_is_ordinary(m, layers[:k], batches) for k, m in enumerate(layers)) else None

@@ -336,6 +336,15 @@ def test_what_is_not_known_goes_to_torch(steps, params):
     assert not any(steps)
 
 
+def test_large_modules(steps, monkeypatch):
+    monkeypatch.setattr("skexplain.torch._step.MOST_WEIGHTS", 5 * 9 + 9 + 9 * 3 + 3)
+    fit(Named)
+    assert steps == [1] * 2
+    monkeypatch.setattr("skexplain.torch._step.MOST_WEIGHTS", 83)
+    fit(Named)
+    assert steps == [1, 1, 0, 0]
+
+
 def test_whoever_watches_every_operation_sees_them(steps):
     seen = []
     handle = nn.modules.module.register_module_forward_hook(lambda m, *args: seen.append(m))
