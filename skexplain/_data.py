@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, validate_data
+
+from ._network import chunks, rows_at_once, rowwise
 
 #: Rounding step of a column, as a fraction of its standard deviation, of which the user is warned.
 COARSE = 0.02
@@ -149,8 +152,8 @@ def warn_if_coarse(values: NDArray, given: Any, names: Any, what: str) -> None:
     if values.dtype != np.float32 or len(values) < 2 or values.ndim > 2:
         return
     columns = values.reshape(len(values), -1)
-    step = np.finfo(np.float32).eps * np.abs(columns).max(axis=0)
-    suspects = np.flatnonzero((step > 0) & (step > COARSE * columns.std(axis=0, dtype=np.float64)))
+    step = np.finfo(np.float32).eps * np.maximum(columns.max(axis=0), -columns.min(axis=0))
+    suspects = np.flatnonzero((step > 0) & (step > COARSE * moments(columns)[1]))
     spread = {j: _column(given, int(j)).std() for j in suspects}
     coarse = [j for j in suspects if spread[j] > 0 and step[j] > COARSE * spread[j]]
     if coarse:
@@ -221,11 +224,24 @@ def _uneven(weight: NDArray | None) -> NDArray | None:
 
 def standardisation(X: NDArray, weight: NDArray | None = None) -> tuple[NDArray, NDArray]:
     """Mean and standard deviation of the columns, 1 where a column is constant."""
-    X = np.asarray(X, dtype=np.float64)
-    mean = np.average(X, axis=0, weights=weight)
-    scale = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=weight))
+    mean, scale = moments(X, weight)
     constant = scale <= 10 * np.finfo(np.float32).eps * np.maximum(np.abs(mean), np.finfo(np.float32).tiny)
     return mean, np.where(constant, 1.0, scale)
+
+
+def moments(X: NDArray, weight: NDArray | None = None) -> tuple[NDArray, NDArray]:
+    """Mean and standard deviation of the columns in double precision, without a copy of X in it."""
+    w = np.ones(len(X)) if weight is None else weight
+
+    def mean_of(function: Callable[[NDArray], NDArray]) -> NDArray:
+        parts = [
+            (function(X[block].astype(np.float64)) * rowwise(w[block], X)).sum(axis=0)
+            for block in chunks(len(X), rows_at_once(X))
+        ]
+        return np.sum(parts, axis=0) / w.sum()
+
+    mean = mean_of(lambda rows: rows)
+    return mean, np.sqrt(mean_of(lambda rows: (rows - mean) ** 2))
 
 
 def held_out(y: NDArray, classification: bool, fraction: float, rng: np.random.RandomState) -> tuple[NDArray, NDArray]:
@@ -273,6 +289,7 @@ def typical_rows(X: NDArray, n: int = 8) -> NDArray:
     Enough to see what a network does with rows, where no training row is to be kept.
     """
     t = np.random.default_rng(0).uniform(-1, 1, (n, *X.shape[1:]))
-    rows = np.clip(X.mean(axis=0) + t * X.std(axis=0), X.min(axis=0), X.max(axis=0))
-    whole = (np.round(X) == X).all(axis=0)
+    mean, std = moments(X)
+    rows = np.clip(mean + t * std, X.min(axis=0), X.max(axis=0))
+    whole = np.all([(np.round(X[b]) == X[b]).all(axis=0) for b in chunks(len(X), rows_at_once(X))], axis=0)
     return np.where(whole, np.round(rows), rows).astype(X.dtype)

@@ -18,6 +18,7 @@ from ._head import Output
 from ._network import Network
 from ._wrap import EstimatorNetwork, as_network, frameworks, unwrap
 from .attributions._registry import get_attribution
+from .attributions._spread import alike
 from .exceptions import UnsupportedModelError
 
 #: Most background rows that are drawn by ourselves.
@@ -187,7 +188,7 @@ def _background(model: Any, rows: NDArray, given: NDArray | None, seed: int) -> 
         kept = getattr(model, "_kept_background", None)
         if kept is not None:
             return kept
-        if np.all(rows == rows[:1]):
+        if alike(rows):
             raise ValueError(
                 f"X has {len(rows)} row(s), all alike, and would be compared with itself. Pass `background=`: typical "
                 "rows, for instance some of the training data."

@@ -113,11 +113,12 @@ def mean_falls(
     players, m = len(windows) if shares is None else shares.shape[1], len(baselines)
     values = np.empty((*targets.shape, players))
     error = np.empty(values.shape)
-    if X.dtype.kind in "biuf":
-        X = X.astype(np.float64)  # whole numbers would round what replaces them
+    # whole numbers would round what replaces them
+    dtype = np.float64 if X.dtype.kind in "biuf" else X.dtype
     pairs = min(rows_at_once(X), OUTPUTS // (len(targets) * len(windows)))
     for rows in chunks(len(X), pairs // m):
-        every, x = np.tile(baselines, (rows.stop - rows.start,) + (1,) * (X.ndim - 1)), np.repeat(X[rows], m, axis=0)
+        every = np.tile(baselines, (rows.stop - rows.start,) + (1,) * (X.ndim - 1))
+        x = np.repeat(X[rows].astype(dtype), m, axis=0)
         t = np.repeat(targets[:, rows], m, axis=1)
         falls = np.empty((len(t), len(x), len(windows)))
         for part in chunks(len(windows), OUTPUTS // (len(x) * network.n_outputs)):

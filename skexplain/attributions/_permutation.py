@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from numbers import Integral
 from typing import Any
 
@@ -20,16 +19,16 @@ from .._jobs import in_turn
 from .._network import Network, chunks
 from ..exceptions import InterruptedWarning
 from ._base import Attribution
-from ._conditional import Shuffle, conditional_shuffles
+from ._conditional import conditional_shuffles
 from ._losses import OfRows, losses, scores_of_rows
 from ._spread import check_rows_differ
 
-#: Shuffled numbers held at once.
-BLOCK = 2**20
+#: Rows in other orders held at once.
+BLOCK = 2**22
 #: Most numbers of rows, or of outputs, formed at once.
-NUMBERS = 2**20
+NUMBERS = 2**19
 #: Falls of single rows kept for the error of their mean: of all rows, or evenly spaced ones.
-KEPT = 2**23
+KEPT = 2**20
 
 
 class Permutation(Attribution):
@@ -170,17 +169,14 @@ class _Falls:
     ask_model: bool
     step: int
 
-    def __call__(self, shuffles: Sequence[Shuffle], seeds: NDArray) -> tuple[NDArray, NDArray]:
+    def __call__(self, shuffles: Sequence[Callable], seeds: NDArray) -> tuple[NDArray, NDArray]:
         """Falls of the score ``(n_groups,)``, and of some rows ``(n_groups, n_some)``."""
-        sizes = np.array([len(columns) for columns in self.groups])
-        block = (np.cumsum(sizes) - sizes) * len(self.X) // BLOCK
-        starts = [0, *np.flatnonzero(np.diff(block)) + 1, len(sizes)]
-        blocks = [slice(a, b) for a, b in pairwise(starts)]
+        blocks = chunks(len(self.groups), BLOCK // len(self.X))
         means, some = zip(*(self._of_block(self.groups[b], shuffles[b], seeds[b]) for b in blocks), strict=True)
         return np.concatenate(means), np.concatenate(some)
 
     def _of_block(
-        self, groups: Sequence[NDArray], shuffles: Sequence[Shuffle], seeds: NDArray
+        self, groups: Sequence[NDArray], shuffles: Sequence[Callable], seeds: NDArray
     ) -> tuple[NDArray, NDArray]:
         draws = [shuffle(np.random.default_rng(seed)) for shuffle, seed in zip(shuffles, seeds, strict=True)]
         # nothing replaced, then each group alone: in one call, so that both are rounded alike
@@ -201,10 +197,10 @@ class _Falls:
             some.append(falls[:, -rows.start % self.step :: self.step])
         return total / n, np.concatenate(some, axis=1)
 
-    def _rows(self, rows: slice, groups: Sequence[NDArray], draws: list[NDArray]) -> tuple[NDArray, NDArray]:
+    def _rows(self, rows: slice, groups: Sequence[NDArray], draws: list[Any]) -> tuple[NDArray, NDArray]:
         """Some rows of X, and what their columns are replaced by."""
         X = self.X[rows]
-        shuffled = X.reshape(len(X), -1).astype(np.result_type(X, draws[0]))
+        shuffled = X.reshape(len(X), -1).astype(np.result_type(X.dtype, draws[0].dtype))
         for columns, draw in zip(groups, draws, strict=True):
             shuffled[:, columns] = draw[rows]
         return X, shuffled.reshape(X.shape)
@@ -215,12 +211,28 @@ class _Falls:
         return baseline - np.array(alone), np.empty((len(alone), 0))
 
 
-def _shuffles(X: NDArray, groups: Sequence[NDArray]) -> list[Shuffle]:
+@dataclass(frozen=True)
+class _Reordered:
+    """Columns in another order of the rows, formed for the rows that are asked for."""
+
+    flat: NDArray
+    order: NDArray
+    columns: NDArray
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.flat.dtype
+
+    def __getitem__(self, rows: slice) -> NDArray:
+        return self.flat[np.ix_(self.order[rows], self.columns)]
+
+
+def _shuffles(X: NDArray, groups: Sequence[NDArray]) -> list[Callable]:
     """For each group of columns a function that draws it from other rows."""
     flat = X.reshape(len(X), -1)
 
-    def shuffle(columns: NDArray, rng: np.random.Generator) -> NDArray:
-        return flat[:, columns][rng.permutation(len(flat))]
+    def shuffle(columns: NDArray, rng: np.random.Generator) -> _Reordered:
+        return _Reordered(flat, rng.permutation(len(flat)), columns)
 
     return [partial(shuffle, columns) for columns in groups]
 

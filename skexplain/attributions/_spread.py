@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._network import chunks, rows_at_once
+
 
 def alike(rows: NDArray) -> bool:
     """Whether there is one row only, or the same again and again."""
-    return len(rows) < 2 or bool(np.all(rows == rows[:1]))
+    return not any(np.any(rows[block] != rows[:1]) for block in chunks(len(rows), rows_at_once(rows)))
 
 
 def mean_deviation(background: NDArray, strategy: Any) -> NDArray:
