@@ -19,6 +19,11 @@ CASES = {
     "deepshap_shap_200": "rules",
     "deepshap_captum_30": "rules",
     "deepshap_captum_200": "rules",
+    "kernel_shap_10": "shapley",
+    "kernel_shap_30": "shapley",
+    "shapley_sampling_10": "shapley",
+    "shapley_sampling_30": "shapley",
+    "sage": "shapley",
     "first_feature_importances": "start_up",
     "import_skexplain": "start_up",
 }
