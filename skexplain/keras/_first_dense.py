@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,61 +73,82 @@ def first_dense(model: keras.Model, features: tuple[int, ...]) -> FirstDense | N
 
 def _chain(model: Any) -> list[Any] | None:
     """Layers from the input to the first dense one, each the only reader of the one before."""
-    if not has_graph(model):
-        return None
-    return _sequential_chain(model) if isinstance(model, keras.Sequential) else _functional_chain(model)
-
-
-def _sequential_chain(model: Any) -> list[Any] | None:
     chain = []
-    for layer in model.layers:
-        chain.append(layer)
-        if type(layer) is keras.layers.Dense:
-            return chain if sum(other is layer for other in model.layers) == 1 else None
-        if _scale(layer) is None:
-            return None
-    return None
-
-
-def _functional_chain(model: Any) -> list[Any] | None:
-    calls, chain = nodes(model), []
-    if len(model.inputs) != 1:
-        return None
-    tensor = model.inputs[0]
-    while True:
-        readers = [c for c in calls if any(t is tensor for t in c.arguments.keras_tensors)]
-        if len(readers) != 1 or any(tensor is t for t in model.outputs):
-            return None
-        layer = readers[0].operation
-        if sum(c.operation is layer for c in calls) != 1:
+    for layer in _each_alone(model):
+        if layer is None:
             return None
         chain.append(layer)
         if type(layer) is keras.layers.Dense:
             return chain
         if _scale(layer) is None:
             return None
+    return None
+
+
+def chain_of(model: Any) -> list[Any] | None:
+    """Layers from the input to the output, if each is the only reader of the one before and used once."""
+    layers = list(_each_alone(model))
+    return None if None in layers else layers
+
+
+def _each_alone(model: Any) -> Iterator[Any]:
+    """Layers in the order of use, as long as each is the only reader of the one before and used once; then None."""
+    if not has_graph(model):
+        yield None
+    elif isinstance(model, keras.Sequential):
+        for layer in model.layers:
+            yield layer if sum(other is layer for other in model.layers) == 1 else None
+    else:
+        yield from _along(model)
+
+
+def _along(model: Any) -> Iterator[Any]:
+    """The same for a functional model."""
+    calls, tensor = nodes(model), model.inputs[0]
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        yield None
+        return
+    while True:
+        readers = [c for c in calls if any(t is tensor for t in c.arguments.keras_tensors)]
+        if tensor is model.outputs[0] and not readers:
+            return
+        alone = len(readers) == 1 and tensor is not model.outputs[0] and len(readers[0].arguments.keras_tensors) == 1
+        if not alone or sum(c.operation is readers[0].operation for c in calls) != 1:
+            yield None
+            return
+        yield readers[0].operation
         tensor = readers[0].outputs[0]
 
 
 def _scale(layer: Any) -> NDArray | float | None:
     """Factor by which a layer multiplies each of its inputs, None for layers that do something else."""
+    affine = affine_of(layer)
+    return None if affine is None else affine[0]
+
+
+def affine_of(layer: Any) -> tuple[NDArray | float, NDArray | float] | None:
+    """Scale and shift of layers that are nothing else when nothing is trained, with as many axes as a row or fewer."""
     if isinstance(layer, PASSING):
-        return 1.0
+        return 1.0, 0.0
     if isinstance(layer, Standardise):
-        scale = np.asarray(layer.scale, dtype=np.float64)
-        return scale if layer.inverse else 1 / scale
+        mean, scale = _numbers(layer.mean), _numbers(layer.scale)
+        return (scale, mean) if layer.inverse else (1 / scale, -mean / scale)
     if isinstance(layer, keras.layers.Rescaling):
-        return np.asarray(layer.scale, dtype=np.float64)
+        return np.asarray(layer.scale, dtype=np.float64), np.asarray(layer.offset, dtype=np.float64)
     if isinstance(layer, keras.layers.Normalization):
         if not layer.built or layer.mean is None:
             return None
-        deviation = np.sqrt(np.asarray(keras.ops.convert_to_numpy(layer.variance), dtype=np.float64))
-        deviation = np.maximum(deviation, keras.config.epsilon())[0]
-        return deviation if layer.invert else 1 / deviation
+        mean, deviation = _numbers(layer.mean)[0], np.sqrt(_numbers(layer.variance)[0])
+        deviation = np.maximum(deviation, keras.config.epsilon())
+        return (deviation, mean) if layer.invert else (1 / deviation, -mean / deviation)
     if isinstance(layer, keras.layers.BatchNormalization):
         if not layer.built or layer.axis not in (-1, layer.input_spec.ndim - 1):
             return None
-        variance = np.asarray(layer.moving_variance, dtype=np.float64)
-        gamma = np.asarray(layer.gamma, dtype=np.float64) if layer.scale else 1.0
-        return gamma / np.sqrt(variance + layer.epsilon)
+        deviation = np.sqrt(_numbers(layer.moving_variance) + layer.epsilon)
+        scale = (_numbers(layer.gamma) if layer.scale else 1.0) / deviation
+        return scale, (_numbers(layer.beta) if layer.center else 0.0) - _numbers(layer.moving_mean) * scale
     return None
+
+
+def _numbers(v: Any) -> NDArray:
+    return np.asarray(keras.ops.convert_to_numpy(v), dtype=np.float64)

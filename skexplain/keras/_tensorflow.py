@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import cached_property, partial
 from typing import Any
 
 import keras
@@ -11,12 +12,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from .._dense_network import DenseNetwork
 from .._head import Head
-from .._network import CHUNK, Network, chunks, rows_at_once, rowwise
+from .._network import CHUNK, PATH_ROWS, Network, chunks, rows_at_once, rowwise
 from .._propagation import Rule
 from .._stack import links_of, weights_of
 from ._activation import call, calling, exclusive, unchanged, unrolled, without_activation
 from ._first_dense import FirstDense, first_dense
+from ._stack import dense_stack
 from ._tape import TensorArrays, record
 
 #: Rows predicted at once, always exactly as many: a row's float32 result then does not depend on its neighbours.
@@ -60,9 +63,7 @@ class KerasNetwork(Network):
         self._graphs: dict[str, Callable[..., Any]] = {}
         self._features = rows.shape[1:]
         self._rows = np.asarray(rows[:8], dtype=self.dtype.as_numpy_dtype)
-        self._first: FirstDense | None = first_dense(model, rows.shape[1:])
-        if self._first is not None and not self._is_affine(rows[:8]):
-            self._first = None
+        self._stack = None if recover else dense_stack(model, ending, self._rows, self._eagerly, head, classes)
 
     def __reduce__(self) -> tuple:
         """What is sent to another process: graphs are traced anew there, and the ending is that of the copy."""
@@ -73,16 +74,36 @@ class KerasNetwork(Network):
     def eps(self) -> float:
         return {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float64": 2.0**-52}.get(self.model.compute_dtype, 2.0**-23)
 
+    @property
+    def _in_numpy(self) -> DenseNetwork | None:
+        """The network in NumPy, if all it is is a stack of dense layers."""
+        return None if self._stack is None else self._stack.network()
+
+    @cached_property
+    def _first(self) -> FirstDense | None:
+        """The dense layer that reads the input, if there is one."""
+        first = first_dense(self.model, self._features)
+        return first if first is not None and self._is_affine(first) else None
+
     def raw(self, X: NDArray) -> NDArray:
+        dense = self._in_numpy
+        if dense is not None:
+            return _in_blocks(dense.raw, X)
         return self._run(self._graph("raw", self._raw, X.shape[1:]), X, large=BLOCK)
 
     def gradient(self, X: NDArray, target: NDArray) -> NDArray:
+        dense = self._in_numpy
+        if dense is not None:
+            return _in_blocks(dense.gradient, X, target)
         return self._run(self._graph("gradient", self._slope(self._raw), X.shape[1:], "target"), X, target)
 
     def mean_gradient(
         self, start: NDArray, stop: NDArray, nodes: NDArray, weights: NDArray, target: NDArray
     ) -> NDArray:
         """With a dense first layer the path is straight in its outputs too: its weights are applied once."""
+        dense = self._in_numpy
+        if dense is not None:
+            return dense.mean_gradient(start, stop, nodes, weights, target)
         if self._first is None:
             return self._mean_gradient_in_batches(start, stop, nodes, weights, target)
         slope = self._graph("slope of the rest", self._slope(self._rest), self._first.weight.shape[1:], "target")
@@ -96,10 +117,35 @@ class KerasNetwork(Network):
             total[block] = (np.tensordot(weights, g, 1) @ self._first.weight.T).reshape(total[block].shape)
         return total
 
+    def path_contributions(
+        self, X: NDArray, background: NDArray, which: NDArray, nodes: NDArray, target: NDArray
+    ) -> NDArray:
+        dense = self._in_numpy
+        if dense is not None:
+            return dense.path_contributions(X, background, which, nodes, target)
+        return super().path_contributions(X, background, which, nodes, target)
+
+    def predict_coalitions(
+        self, X: NDArray, reference: NDArray, groups: Sequence[NDArray], coalitions: NDArray
+    ) -> NDArray:
+        dense = self._in_numpy
+        if dense is not None:
+            return dense.predict_coalitions(X, reference, groups, coalitions)
+        return super().predict_coalitions(X, reference, groups, coalitions)
+
+    def mean_propagate(self, X: NDArray, references: NDArray, rule: Rule, target: NDArray) -> NDArray:
+        dense = self._in_numpy
+        if dense is not None and dense.runs_once(rule):
+            return dense.mean_propagate(X, references, rule, target)
+        return super().mean_propagate(X, references, rule, target)
+
     def predict_replaced(
         self, X: NDArray, reference: NDArray, groups: Sequence[NDArray], coalitions: NDArray
     ) -> NDArray:
         """With a dense first layer a replaced group only adds ``(x'_g - x_g) W_g`` to its outputs."""
+        dense = self._in_numpy
+        if dense is not None:
+            return _replaced_in_numpy(dense, X, reference, groups, coalitions)
         if self._first is None:
             return super().predict_replaced(X, reference, groups, coalitions)
         W, rest = self._first.weight, self._graph("rest", self._rest, self._first.weight.shape[1:])
@@ -169,6 +215,11 @@ class KerasNetwork(Network):
         p = tf.clip_by_value(out, limits.tiny, 1 - limits.eps / 2)
         return tf.math.log(p) if self.head.kind == "softmax" else tf.math.log(p) - tf.math.log1p(-p)
 
+    def _eagerly(self) -> NDArray:
+        """Raw outputs of the rows that are kept, without a graph."""
+        with unchanged(self.model):
+            return np.asarray(self._raw(tf.constant(self._rows)), dtype=np.float64)
+
     def _outputs(self, x: tf.Tensor) -> tf.Tensor:
         """Outputs on the explained scale."""
         return self._squashed(self._raw(x))
@@ -181,14 +232,14 @@ class KerasNetwork(Network):
 
     def _rest(self, z: tf.Tensor) -> tf.Tensor:
         """Raw outputs, from pre-activations of the first dense layer."""
-        dense = self._dense
+        dense = self._first_layer
         # what stands before the layer is fed with zeros and, as nothing depends on it, dropped from the graph
         with calling(dense, lambda inputs, *args, **kwargs: dense.activation(tf.cast(z, dense.compute_dtype))):
             return self._raw(tf.zeros((tf.shape(z)[0], *self._features), self.dtype))
 
-    def _before(self, x: tf.Tensor) -> tf.Tensor:
+    def _before(self, dense: Any, x: tf.Tensor) -> tf.Tensor:
         """Pre-activations of the first dense layer."""
-        dense, seen = self._dense, []
+        seen: list[tf.Tensor] = []
 
         def record(inputs: Any, *args: Any, **kwargs: Any) -> Any:
             with without_activation(dense):
@@ -200,20 +251,21 @@ class KerasNetwork(Network):
         return seen[0]
 
     @property
-    def _dense(self) -> Any:
+    def _first_layer(self) -> Any:
         assert self._first is not None
         return self._first.layer
 
-    def _preactivation(self, X: NDArray) -> NDArray:
-        return self._run(self._graph("before", self._before, X.shape[1:]), X)
+    def _preactivation(self, X: NDArray, layer: Any = None) -> NDArray:
+        before = partial(self._before, layer or self._first_layer)
+        return self._run(self._graph("before", before, X.shape[1:]), X)
 
-    def _is_affine(self, rows: NDArray) -> bool:
+    def _is_affine(self, first: FirstDense) -> bool:
         """Whether pre-activations are what the weights say, to rounding."""
-        assert self._first is not None
+        rows = self._rows.astype(np.float64)
         other = rows[::-1] + np.ones(rows.shape)
-        z, moved = self._preactivation(rows), self._preactivation(other)
-        expected = z + (other - rows).reshape(len(rows), -1) @ self._first.weight
-        size = np.abs(self._first.weight).max() * np.abs(other).max() + np.abs(z).max()
+        z, moved = (self._preactivation(v, first.layer) for v in (rows, other))
+        expected = z + (other - rows).reshape(len(rows), -1) @ first.weight
+        size = np.abs(first.weight).max() * np.abs(other).max() + np.abs(z).max()
         return bool(np.abs(moved - expected).max() <= 1e-4 * size)
 
     def _slope(self, raw: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
@@ -262,6 +314,32 @@ class KerasNetwork(Network):
                 parts.append(np.asarray(graph(*map(tf.constant, arrays)), dtype=np.float64)[: len(X) - start])
             start += size
         return np.concatenate(parts)
+
+
+def _in_blocks(function: Callable[..., NDArray], X: NDArray, *others: NDArray) -> NDArray:
+    """Rows through a function in blocks of a fixed size, the last one filled up by repetition."""
+    index = np.minimum(np.arange(-(-len(X) // BLOCK) * BLOCK), len(X) - 1)
+    parts = (function(*(v[index[block]] for v in (X, *others))) for block in chunks(len(index), BLOCK))
+    return np.concatenate(list(parts))[: len(X)]
+
+
+def _replaced_in_numpy(
+    dense: DenseNetwork, X: NDArray, reference: NDArray, groups: Sequence[NDArray], coalitions: NDArray
+) -> NDArray:
+    """A replaced group only adds ``(x'_g - x_g) W_g`` to the first layer's outputs."""
+    (first, *rest), (bias, *biases) = dense.weights, dense.biases
+    out = np.empty((len(coalitions), len(X), dense.n_outputs))
+    for block in chunks(len(X), PATH_ROWS):
+        x = X[block].reshape(-1, len(first)).astype(dense.dtype)
+        change = np.subtract(reference[block], X[block], dtype=np.float64).reshape(x.shape).astype(dense.dtype)
+        before = (x - dense.centre) @ first + bias
+        for k, members in enumerate(coalitions):
+            columns = np.concatenate([groups[int(g)] for g in np.flatnonzero(members)] or [np.empty(0, int)])
+            z = before + change[:, columns] @ first[columns]
+            for W, b in zip(rest, biases, strict=True):
+                z = dense.function(z) @ W + b
+            out[k, block] = dense.head(z)
+    return out
 
 
 def _built_again(
