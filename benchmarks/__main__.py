@@ -47,7 +47,7 @@ def main() -> None:
             results.append(result)
         print(_table.line(name, result), flush=True)
     if not options.names and not options.tiny and options.device == "cpu":
-        _table.write(RESULTS, results)
+        _table.write(RESULTS, "cases", _table.table(results))
         print(f"written: {RESULTS.name}")
     if len(results) < len(options.names or CASES):
         sys.exit(1)

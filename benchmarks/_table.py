@@ -9,9 +9,6 @@ from pathlib import Path
 
 from ._case import Result
 
-#: What stands before and after the table of cases; other parts of the file are left as they are.
-BEGIN, END = "<!-- cases -->", "<!-- end of cases -->"
-
 
 def head() -> str:
     return f"{'work':<78} {'peer':>9} {'ours':>9} {'ratio':>7} {'wanted':>6}  errors: peer, ours"
@@ -31,11 +28,14 @@ def seconds(value: float) -> str:
     return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.1f} ms"
 
 
-def write(path: Path, results: list[Result]) -> None:
-    """Put the table between its two marks."""
-    text = path.read_text() if path.exists() else f"{BEGIN}\n{END}\n"
-    before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
-    path.write_text(f"{before}\n{table(results)}\n{after}")
+def write(path: Path, section: str, text: str) -> None:
+    """Put a section between its two marks; other parts of the file are left as they are."""
+    begin, end = f"<!-- {section} -->", f"<!-- end of {section} -->"
+    old = path.read_text() if path.exists() else ""
+    if begin not in old:
+        old += f"{begin}\n{end}\n"
+    before, after = old[: old.index(begin) + len(begin)], old[old.index(end) :]
+    path.write_text(f"{before}\n\n{text}\n\n{after}")
 
 
 def table(results: list[Result]) -> str:
