@@ -41,8 +41,8 @@ class Case:
     wanted : float
         The ratio to reach.
     errors : pair of float
-        The peer's and ours, against the same reference, by `measure`; for scores 1 - score. Ours must not be larger (by more than 1 %),
-        unless both are within `slack`.
+        The peer's and ours, against the same reference, by `measure`; for scores 1 - score. Ours must not be larger (by
+        more than 1 %), unless both are within `slack`.
     measure : str
         What the errors are.
     slack : float

@@ -25,6 +25,25 @@ class MLP(nn.Sequential):
         super().__init__(*layers, nn.Linear(sizes[-1], n_outputs))
 
 
+def convolutions() -> nn.Module:
+    """Two convolutions and a dense layer for images of 8 x 8."""
+    torch.manual_seed(0)
+    layers = nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 16, 3, padding=1, stride=2), nn.ReLU()
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * 16, 10))
+
+
+class LSTM(nn.Module):
+    """The last state of an LSTM and a dense layer, for sequences of 8 numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.lstm, self.out = nn.LSTM(8, 32, batch_first=True), nn.Linear(32, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(self.lstm(x)[0][:, -1])
+
+
 def data(n: int, d: int = 30) -> tuple[np.ndarray, np.ndarray]:
     X = np.random.default_rng(0).normal(size=(n, d)).astype(np.float32)
     return X, (X[:, 0] * X[:, 1] + X[:, 2] > 0).astype(np.int64)

@@ -6,13 +6,14 @@ import numpy as np
 import shap
 import torch
 from captum.attr import IntegratedGradients
+from torch import nn
 
 from skexplain.attributions import ExpectedGradients
 from skexplain.attributions._completeness import gauss_legendre
 from skexplain.torch._network import torch_network
 
 from ._case import Case, Setting
-from ._problems import data, network, products, rms
+from ._problems import LSTM, convolutions, data, network, products, rms
 
 NODES = 50
 
@@ -97,3 +98,33 @@ def expected_gradients_200(setting: Setting) -> Case:
 def expected_gradients_5000(setting: Setting) -> Case:
     """expected gradients, 200 samples, 100 x 5000, MLP 5 x 58"""
     return expected_gradients(setting, 100, 5000, (58,) * 5)
+
+
+def integrated_gradients_of(setting: Setting, module: nn.Module, shape: tuple[int, ...], wanted: float) -> Case:
+    """Where no linear layer takes all of the input: nothing is saved but overhead."""
+    n = setting.size(200)
+    X = np.random.default_rng(0).normal(size=(n, *shape)).astype(np.float32)
+    module = module.eval().to(setting.device)
+    ours_network, peer = torch_network(module, X, output="logit"), IntegratedGradients(module)
+    x, zero, target = torch.as_tensor(X).to(setting.device), np.zeros((1, *shape), np.float32), np.ones(n, int)
+
+    def theirs() -> np.ndarray:
+        return peer.attribute(x, target=1, n_steps=NODES, internal_batch_size=5000).cpu().numpy()
+
+    def ours() -> np.ndarray:
+        return X * ours_network.mean_gradient(zero, X, *gauss_legendre(NODES), target)
+
+    exact = X * torch_network(module.double(), X, output="logit").mean_gradient(zero, X, *gauss_legendre(512), target)
+    module.float()
+    errors = (rms(theirs(), exact), rms(ours(), exact))
+    return Case("captum", theirs, ours, wanted, errors, "root mean squared error beside 512 nodes in float64")
+
+
+def integrated_gradients_convolutions(setting: Setting) -> Case:
+    """integrated gradients, 50 nodes, 200 images of 8 x 8, two Conv2D"""
+    return integrated_gradients_of(setting, convolutions(), (1, 8, 8), 1.5)
+
+
+def integrated_gradients_lstm(setting: Setting) -> Case:
+    """integrated gradients, 50 nodes, 200 sequences of 20 x 8, LSTM of 32"""
+    return integrated_gradients_of(setting, LSTM(), (20, 8), 1.5)

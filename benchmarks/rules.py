@@ -13,7 +13,7 @@ from skexplain.attributions import DeepSHAP
 from skexplain.torch._network import torch_network
 
 from ._case import Case, Setting
-from ._problems import data, network, products, relative
+from ._problems import convolutions, data, network, products, relative
 
 REFERENCES = 100
 
@@ -87,3 +87,27 @@ def deepshap_captum_30(setting: Setting) -> Case:
 def deepshap_captum_200(setting: Setting) -> Case:
     """DeepSHAP, 100 background rows, 500 x 200, MLP 128-128, one output"""
     return deepshap_captum(setting, 200, (128, 128), 15)
+
+
+def deepshap_convolutions(setting: Setting) -> Case:
+    """DeepSHAP, 50 background images, 50 images of 8 x 8, two Conv2D, one output
+
+    Pairs are run as they are: what is saved is the forward run of a convolution in each step back. With an LSTM neither
+    captum nor shap add up (both leave out its gates), so there is nothing to compare with.
+    """
+    n = setting.size(50, 10)
+    X = np.random.default_rng(0).normal(size=(n + 50, 1, 8, 8)).astype(np.float32)
+    X, B = X[:n], X[n:]
+    module = convolutions().eval().to(setting.device)
+    ours_network, explainer = torch_network(module, X, output="logit"), DeepLiftShap(module)
+    x, b = (torch.as_tensor(v).to(setting.device) for v in (X, B))
+    exact = deepshap(torch_network(module.double(), X, output="logit"), X, B, (1,))[..., 0]
+    module.float()
+
+    def theirs() -> np.ndarray:
+        return explainer.attribute(x, b, target=1).detach().cpu().numpy()
+
+    def ours() -> np.ndarray:
+        return deepshap(ours_network, X, B, (1,))[..., 0]
+
+    return Case("captum", theirs, ours, 1.5, (relative(theirs(), exact), relative(ours(), exact)), ERROR, 1e-4)

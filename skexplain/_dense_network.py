@@ -244,12 +244,20 @@ class Arrays:
         return value
 
     @staticmethod
-    def sum_last(a: NDArray) -> NDArray:
-        return a.sum(axis=-1, keepdims=True)
+    def sum(a: NDArray, axis: int) -> NDArray:
+        return a.sum(axis=axis, keepdims=True)
 
     @staticmethod
-    def concat_last(arrays: Sequence[NDArray]) -> NDArray:
-        return np.concatenate(arrays, axis=-1)
+    def max(a: NDArray, axis: int) -> NDArray:
+        return a.max(axis=axis, keepdims=True)
+
+    @staticmethod
+    def last_to_front(a: NDArray) -> NDArray:
+        return np.ascontiguousarray(np.moveaxis(a, -1, 0))
+
+    @staticmethod
+    def stack_last(arrays: Sequence[NDArray]) -> NDArray:
+        return np.stack(arrays, axis=-1)
 
     @staticmethod
     def cast(a: NDArray, like: NDArray) -> NDArray:

@@ -18,6 +18,8 @@ from .exceptions import UnsupportedLayerError
 CHUNK = 4096
 #: Rows formed at once along paths: small enough for the caches.
 PATH_ROWS = 2048
+#: Numbers formed at once along paths, where rows are long.
+PATH_NUMBERS = 2**17
 #: Most numbers handed over at once, where rows are long.
 CHUNK_NUMBERS = 2**20
 
@@ -25,6 +27,11 @@ CHUNK_NUMBERS = 2**20
 def rows_at_once(X: NDArray) -> int:
     """How many rows of X's width are handed to a framework at once."""
     return int(np.clip(CHUNK_NUMBERS // max(1, math.prod(X.shape[1:])), 16, CHUNK))
+
+
+def path_rows(X: NDArray) -> int:
+    """How many rows of X's width are formed at once along paths."""
+    return int(np.clip(PATH_NUMBERS // max(1, math.prod(X.shape[1:])), 256, PATH_ROWS))
 
 
 def chunks(n: int, size: int = CHUNK) -> Iterator[slice]:
@@ -135,7 +142,7 @@ class Network(ABC):
     ) -> NDArray:
         """The same, several nodes at once when the rows are few: for frameworks, which cost by the call."""
         total = np.zeros(stop.shape)
-        for block in chunks(len(nodes), min(PATH_ROWS, rows_at_once(stop)) // max(1, len(stop))):
+        for block in chunks(len(nodes), path_rows(stop) // max(1, len(stop))):
             a = nodes[block].reshape(block.stop - block.start, -1, *[1] * (stop.ndim - 1))
             points = start + a * (stop - start)
             g = self.gradient(points.reshape(-1, *stop.shape[1:]), np.tile(target, len(a)))

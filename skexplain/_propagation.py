@@ -27,6 +27,8 @@ Array = Any
 #: "maximum": over the last axis.
 Kind = Literal["shape", "linear", "elementwise", "step", "lookup", "product", "softmax", "maximum"]
 
+#: Functions that are straight on either side of 0, of whose differences no digits are lost.
+HALF_LINES = {"relu", "leaky_relu", "leakyrelu"}
 #: Nodes of the Gauss-Legendre rule for softmax.
 SOFTMAX_NODES = 24
 #: Difference of two logits from which on the smaller one does not count.
@@ -47,8 +49,10 @@ class ArrayNamespace(Protocol):
 
     def zeros_like(self, a: Array) -> Array: ...
     def ones_like(self, a: Array) -> Array: ...
-    def sum_last(self, a: Array) -> Array: ...  # the axis is kept
-    def concat_last(self, arrays: Sequence[Array]) -> Array: ...
+    def sum(self, a: Array, axis: int) -> Array: ...  # the axis is kept
+    def max(self, a: Array, axis: int) -> Array: ...  # the axis is kept
+    def last_to_front(self, a: Array) -> Array: ...  # the last axis, in memory too
+    def stack_last(self, arrays: Sequence[Array]) -> Array: ...
     def cast(self, a: Array, like: Array) -> Array: ...  # to the number type of ``like``
 
 
@@ -253,7 +257,11 @@ def _multiplied(
 
     if step.kind == "product":
         return step.vjp(middle(), g)
-    apart, mean_slope = _slope(dy, a[0], b[0], xp)
+    if step.name.lower().strip("_") in HALF_LINES:
+        apart = a[0] != b[0]
+        mean_slope = dy / (a[0] - b[0])
+    else:
+        apart, mean_slope = _slope(dy, a[0], b[0], xp)
     if step.constants:  # which belong to places
         return [xp.where(apart, g * mean_slope, step.vjp(middle(), g)[0])]
 
@@ -280,8 +288,8 @@ def _integrated(step: Step, p: Array, q: Array, dy: Array, g: Array, xp: ArrayNa
     # log-softmax is the logit itself less the normalisation, and only the latter is short-sighted
     m = g - (g - m) * ratio if step.name.lower().replace("_", "") == "logsoftmax" else m * ratio
     seen = whole * ratio
-    length = xp.sum_last(seen * seen)
-    missing = xp.sum_last(g * dy) - xp.sum_last(m * whole)
+    length = xp.sum(seen * seen, -1)
+    missing = xp.sum(g * dy, -1) - xp.sum(m * whole, -1)
     along = xp.where(length > 0, missing / xp.where(length > 0, length, xp.ones_like(length)), xp.zeros_like(length))
     return m + along * seen * ratio
 
@@ -295,7 +303,7 @@ def _softmax_quadrature() -> list[tuple[float, float]]:
 
 def _in_sight(z: Array, xp: ArrayNamespace) -> Array:
     """Logits, those far below the largest moved up to where their share is still 0 to rounding."""
-    floor = _largest(z, xp) - OUT_OF_SIGHT
+    floor = xp.max(z, -1) - OUT_OF_SIGHT
     return xp.where(z < floor, floor, z)
 
 
@@ -304,27 +312,19 @@ def _shares_of_the_way(p: Array, q: Array, xp: ArrayNamespace) -> Array:
 
     Each moves linearly, so it leads on an interval, whose ends are crossings with others.
     """
+    p, q = xp.last_to_front(p), xp.last_to_front(q)  # where they are many, rows lie side by side
     dx, shares = p - q, []
-    for j in range(p.shape[-1]):
-        ahead, faster = q[..., j : j + 1] - q, dx[..., j : j + 1] - dx
+    for j in range(p.shape[0]):
+        ahead, faster = q[j : j + 1] - q, dx[j : j + 1] - dx
         crossing = -ahead / xp.where(faster == 0, xp.ones_like(faster), faster)
         one, none = xp.ones_like(crossing), xp.zeros_like(crossing)
         never = (faster == 0) & (ahead < 0)
-        start = _largest(xp.where(faster > 0, crossing, none), xp)
-        stop = -_largest(-xp.where(faster < 0, crossing, xp.where(never, none, one)), xp)
-        start, stop = (xp.where(end < 0, none[..., :1], xp.where(end > 1, one[..., :1], end)) for end in (start, stop))
-        alike = xp.sum_last(xp.where((faster == 0) & (ahead == 0), one, none))
-        shares.append(xp.where(stop > start, stop - start, none[..., :1]) / alike)
-    return xp.concat_last(shares)
-
-
-def _largest(v: Array, xp: ArrayNamespace) -> Array:
-    """Maximum over the last axis, which is kept."""
-    while (n := v.shape[-1]) > 1:  # in rounds of pairs
-        a, b = v[..., : n // 2], v[..., n // 2 : n // 2 * 2]
-        top = xp.where(b > a, b, a)
-        v = xp.concat_last([top, v[..., n - 1 :]]) if n % 2 else top
-    return v
+        start = xp.max(xp.where(faster > 0, crossing, none), 0)
+        stop = -xp.max(-xp.where(faster < 0, crossing, xp.where(never, none, one)), 0)
+        start, stop = (xp.where(end < 0, none[:1], xp.where(end > 1, one[:1], end)) for end in (start, stop))
+        alike = xp.sum(xp.where((faster == 0) & (ahead == 0), one, none), 0)
+        shares.append((xp.where(stop > start, stop - start, none[:1]) / alike)[0])
+    return xp.stack_last(shares)
 
 
 def against_each(tape: Tape, references: Tape) -> tuple[Tape, Tape] | None:

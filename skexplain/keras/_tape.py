@@ -101,12 +101,20 @@ class TensorArrays:
         return tf.ones_like(a)
 
     @staticmethod
-    def sum_last(a: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(a, -1, keepdims=True)
+    def sum(a: tf.Tensor, axis: int) -> tf.Tensor:
+        return tf.reduce_sum(a, axis, keepdims=True)
 
     @staticmethod
-    def concat_last(arrays: Sequence[tf.Tensor]) -> tf.Tensor:
-        return tf.concat(list(arrays), -1)
+    def max(a: tf.Tensor, axis: int) -> tf.Tensor:
+        return tf.reduce_max(a, axis, keepdims=True)
+
+    @staticmethod
+    def last_to_front(a: tf.Tensor) -> tf.Tensor:
+        return tf.transpose(a, [len(a.shape) - 1, *range(len(a.shape) - 1)])
+
+    @staticmethod
+    def stack_last(arrays: Sequence[tf.Tensor]) -> tf.Tensor:
+        return tf.stack(list(arrays), -1)
 
     @staticmethod
     def cast(a: tf.Tensor, like: tf.Tensor) -> tf.Tensor:

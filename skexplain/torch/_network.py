@@ -23,7 +23,7 @@ from .._propagation import Rule, Tape, against_each
 from .._stack import dense_network, links_of, weights_of
 from ..exceptions import UnsupportedLayerError, UnsupportedModelError
 from ._coalitions import outputs_of_coalitions
-from ._first_layer import FirstLayer, first_layer
+from ._first_layer import PRODUCTS, FirstLayer, first_layer
 from ._replacement import Replacement
 from ._tape import TorchArrays, record
 from ._untouched import as_tensor, untouched
@@ -42,10 +42,12 @@ class _LastActivation(TorchFunctionMode):
         super().__init__()
         self.calls: list[tuple[str, Tensor, Tensor]] = []
         self.any = self.squashed = False
+        self.product: Any = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         self.any = True
+        self.product = result if func in PRODUCTS else self.product
         self.squashed |= func in SQUASHING
         for name, functions in (("softmax", SOFTMAX), ("log_softmax", LOG_SOFTMAX), ("sigmoid", SIGMOID)):
             if func in functions and args:
@@ -85,6 +87,8 @@ def last_activation(module: Callable[[Tensor], Any], X: Tensor) -> tuple[str, bo
     last = seen.before(out)
     if last is not None:
         return last[0], True
+    if seen.product is out:  # which behind saturated sigmoids may well stay between 0 and 1
+        return "linear", True
     p = _as_rows(out)
     if is_distribution(p):
         return "softmax", False

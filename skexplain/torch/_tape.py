@@ -93,8 +93,8 @@ class TorchArrays:
 
     @staticmethod
     def unless(condition: Tensor, value: Tensor, otherwise: Callable[[Callable], Tensor]) -> Tensor:
-        places = (~condition).nonzero(as_tuple=True)
-        if len(places[0]):
+        if not condition.all():
+            places = (~condition).nonzero(as_tuple=True)
             value[places] = otherwise(lambda v: v.expand(condition.shape)[places]).to(value.dtype)
         return value
 
@@ -107,12 +107,20 @@ class TorchArrays:
         return torch.ones_like(a)
 
     @staticmethod
-    def sum_last(a: Tensor) -> Tensor:
-        return a.sum(-1, keepdim=True)
+    def sum(a: Tensor, axis: int) -> Tensor:
+        return a.sum(axis, keepdim=True)
 
     @staticmethod
-    def concat_last(arrays: Sequence[Tensor]) -> Tensor:
-        return torch.cat(list(arrays), -1)
+    def max(a: Tensor, axis: int) -> Tensor:
+        return a.amax(axis, keepdim=True)
+
+    @staticmethod
+    def last_to_front(a: Tensor) -> Tensor:
+        return a.movedim(-1, 0).contiguous()
+
+    @staticmethod
+    def stack_last(arrays: Sequence[Tensor]) -> Tensor:
+        return torch.stack(list(arrays), -1)
 
     @staticmethod
     def cast(a: Tensor, like: Tensor) -> Tensor:
@@ -409,7 +417,7 @@ def _vjp(call: Call, kind: Kind, which: int | None, affine: tuple[Any, Any] | No
         return lambda values, g: [_softmax_vjp(call, values, g)]
     if call.name == "where" and kind == "product":
         return lambda values, g: _where_vjp(call, values, g)
-    if weights is not None and weights.kind == "dense":
+    if weights is not None:
         return lambda values, g: [weights.transpose(g, weights.weight, values[0])]
 
     def vjp(values: Sequence[Tensor], g: Tensor) -> Sequence[Tensor]:
@@ -496,10 +504,8 @@ def _weights(call: Call) -> Weights | None:
             return aten.convolution(x, w, None, *options)
 
         def transpose(g: Tensor, w: Tensor, like: Tensor) -> Tensor:
-            with torch.enable_grad():
-                x = like.detach().requires_grad_()
-                z = apply(x, w)
-            return torch.autograd.grad(z, x, g)[0]
+            back = aten.convolution_backward
+            return back(g.to(w.dtype), like.to(w.dtype), w, None, *options, [True, False, False])[0]
 
         bias = None if bias is None else bias.view(1, -1, *[1] * (weight.ndim - 2))
         transposed = options[3]
