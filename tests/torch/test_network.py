@@ -398,3 +398,13 @@ def test_rows_that_depend_on_others_are_refused(layer):
     rows = np.random.default_rng(0).normal(size=(20, D)).astype(np.float32)
     with pytest.raises(UnsupportedModelError, match="depends on the other rows, or on chance"):
         torch_network(nn.Sequential(layer, nn.Linear(D, 2)), rows)
+
+
+def test_a_product_behind_saturated_sigmoids_is_no_probability():
+    module = nn.Sequential(nn.Linear(D, 4), nn.Sigmoid(), nn.Linear(4, 2))
+    with torch.no_grad():
+        module[2].weight.copy_(torch.full((2, 4), 0.1))
+        module[2].bias.fill_(0.3)  # between 0.3 and 0.7, whatever the row
+    network = torch_network(module, X, y=np.arange(len(X)) % 2)
+    assert network.head.kind == "softmax"
+    np.testing.assert_allclose(network.raw(X), module(torch.as_tensor(X).float()).detach().numpy(), rtol=1e-6)
