@@ -109,7 +109,7 @@ def fit_beside_keras(setting: Setting, n: int, d: int, batch_size: int, epochs: 
 def keras_fit_5000(setting: Setting) -> Case:
     """Keras: fit beside bare model.fit, 5000 x 30, MLP 64-32, 10 epochs, batches of 128
 
-    Both make and compile the model. Ours is left with what TensorFlow costs for each operation of a step, however small.
+    Both make and compile the model. What is left is TensorFlow's cost for each operation of a step, however small.
     """
     return fit_beside_keras(setting, 5000, 30, 128, 10, 5)
 
@@ -117,8 +117,8 @@ def keras_fit_5000(setting: Setting) -> Case:
 def keras_fit_500(setting: Setting) -> Case:
     """Keras: fit beside bare model.fit, 500 x 20, MLP 64-32, 20 epochs, batches of 64
 
-    About half of what ours is left with is making the model and its variables, the rest operations of steps. The first fit of
-    a kind of model, which is not timed, is half a second longer.
+    About half of what is left is making the model and its variables, the rest operations of steps. The first fit of a
+    kind of model, which is not timed, is half a second longer.
     """
     return fit_beside_keras(setting, 500, 20, 64, 20, 10)
 
