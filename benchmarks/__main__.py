@@ -20,6 +20,8 @@ from pathlib import Path
 from . import CASES, _table
 from ._case import Result, Setting, run
 
+#: Modules whose cases take a device.
+ON_DEVICES = {"training", "replacement", "gradients", "rules"}
 RESULTS = Path(__file__).with_name("results.md")
 
 
@@ -39,18 +41,30 @@ def main() -> None:
         result = run(name, build, Setting(options.device, options.tiny), options.repeats, options.clock)
         options.json.write_text(json.dumps(result.as_dict()))
         return
+    names = options.names or [name for name in CASES if options.device == "cpu" or CASES[name] in ON_DEVICES]
+    if options.device == "cuda" and not sees_a_gpu():
+        print("Skipped: torch sees no GPU.")
+        return
     results = []
     print(_table.head())
-    for name in options.names or CASES:
+    for name in names:
         result = in_a_process(name, options)
         if isinstance(result, Result):
             results.append(result)
         print(_table.line(name, result), flush=True)
-    if not options.names and not options.tiny and options.device == "cpu":
-        _table.write(RESULTS, "cases", _table.table(results))
+    if not options.names and not options.tiny:
+        _table.write(
+            RESULTS, "cases" if options.device == "cpu" else options.device, _table.table(results, options.device)
+        )
         print(f"written: {RESULTS.name}")
-    if len(results) < len(options.names or CASES):
+    if len(results) < len(names):
         sys.exit(1)
+
+
+def sees_a_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def in_a_process(name: str, options: argparse.Namespace) -> Result | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -54,6 +55,11 @@ def network(X: np.ndarray, widths: tuple[int, ...], device: str = "cpu") -> tupl
     torch.manual_seed(0)
     module = MLP(X.shape[1], widths).eval().to(device)
     return module, torch_network(module, X, output="logit")
+
+
+def exact_network(module: nn.Module, X: np.ndarray) -> TorchNetwork:
+    """The same in float64, and always on the CPU: what both sides are measured against."""
+    return torch_network(copy.deepcopy(module).cpu().double(), X, output="logit")
 
 
 def relative(a: np.ndarray, b: np.ndarray) -> float:

@@ -38,7 +38,7 @@ def write(path: Path, section: str, text: str) -> None:
     path.write_text(f"{before}\n\n{text}\n\n{after}")
 
 
-def table(results: list[Result]) -> str:
+def table(results: list[Result], device: str) -> str:
     rows = [
         "| work | peer | peer's median | ours | ratio | to reach | bare products | error: peer | error: ours |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -53,7 +53,17 @@ def table(results: list[Result]) -> str:
         )
     remarks = [f"* *{r.work}* ({r.measure}). {r.remark}" for r in results]
     machine = (
-        f"{platform.machine()}, {os.cpu_count()} cores, one thread; Python {platform.python_version()}, "
+        f"{platform.machine()}, {os.cpu_count()} cores, one thread{gpu(device)}; Python {platform.python_version()}, "
         f"torch {version('torch')}, numpy {version('numpy')}."
     )
-    return "\n".join([machine, "", *rows, "", *remarks])
+    title = "Beside other libraries" + (", on a GPU" if device == "cuda" else "")
+    return "\n".join([f"## {title}", "", machine, "", *rows, "", *remarks])
+
+
+def gpu(device: str) -> str:
+    """Its name, after a comma; nothing on the CPU."""
+    if device == "cpu":
+        return ""
+    import torch
+
+    return f", {torch.cuda.get_device_name()}"

@@ -13,7 +13,7 @@ from skexplain.attributions._completeness import gauss_legendre
 from skexplain.torch._network import torch_network
 
 from ._case import Case, Setting
-from ._problems import LSTM, convolutions, data, network, products, rms
+from ._problems import LSTM, convolutions, data, exact_network, network, products, rms
 
 NODES = 50
 
@@ -32,9 +32,7 @@ def integrated_gradients(setting: Setting, n: int, d: int, widths: tuple[int, ..
     def ours() -> np.ndarray:
         return X * ours_network.mean_gradient(zero, X, *gauss_legendre(NODES), target)
 
-    exact_network = torch_network(module.double(), X, output="logit")
-    exact = X * exact_network.mean_gradient(zero, X, *gauss_legendre(1024), target)
-    module.float()
+    exact = X * exact_network(module, X).mean_gradient(zero, X, *gauss_legendre(1024), target)
     # the first layer's products for the ends of the paths and for the mean gradient, the others forward and backward
     layers = [(NODES * n, a, b) for a, b in zip(widths, (*widths[1:], 2), strict=True)]
     bare = products([(n, d, widths[0]), (n, widths[0], d), *layers, *[(r, b, a) for r, a, b in layers]], setting.device)
@@ -76,8 +74,8 @@ def expected_gradients(setting: Setting, n: int, d: int, widths: tuple[int, ...]
     def ours() -> np.ndarray:
         return strategy.attribute(ours_network, X, B, target, np.random.default_rng(0)).values
 
-    few = slice(0, 20)
-    paths = [(X[few] - b) * ours_network.mean_gradient(b[None], X[few], *gauss_legendre(256), target[few]) for b in B]
+    few, reference = slice(0, 20), exact_network(module, X)
+    paths = [(X[few] - b) * reference.mean_gradient(b[None], X[few], *gauss_legendre(256), target[few]) for b in B]
     exact = np.mean(paths, axis=0)
     errors = (rms(theirs()[few], exact), rms(ours()[few], exact))
     layers = [(200 * n, a, b) for a, b in zip(widths, (*widths[1:], 2), strict=True)]
@@ -114,8 +112,7 @@ def integrated_gradients_of(setting: Setting, module: nn.Module, shape: tuple[in
     def ours() -> np.ndarray:
         return X * ours_network.mean_gradient(zero, X, *gauss_legendre(NODES), target)
 
-    exact = X * torch_network(module.double(), X, output="logit").mean_gradient(zero, X, *gauss_legendre(512), target)
-    module.float()
+    exact = X * exact_network(module, X).mean_gradient(zero, X, *gauss_legendre(512), target)
     errors = (rms(theirs(), exact), rms(ours(), exact))
     return Case("captum", theirs, ours, wanted, errors, "root mean squared error beside 512 nodes in float64")
 

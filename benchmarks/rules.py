@@ -13,7 +13,7 @@ from skexplain.attributions import DeepSHAP
 from skexplain.torch._network import torch_network
 
 from ._case import Case, Setting
-from ._problems import convolutions, data, network, products, relative
+from ._problems import convolutions, data, exact_network, network, products, relative
 
 REFERENCES = 100
 
@@ -24,8 +24,7 @@ def problem(setting: Setting, d: int, widths: tuple[int, ...]) -> tuple:
     X, _ = data(n + REFERENCES, d)
     module, ours = network(X, widths, setting.device)
     X, B = X[:n], X[n:]
-    exact = deepshap(torch_network(module.double(), X, output="logit"), X, B, (0, 1))
-    module.float()
+    exact = deepshap(exact_network(module, X), X, B, (0, 1))
     pairs = n * REFERENCES
     layers = [(pairs, b, a) for a, b in pairwise(widths)]
     first = [(n, widths[0], d), (pairs // n, d, widths[0]), (n, d, widths[0])]
@@ -101,8 +100,7 @@ def deepshap_convolutions(setting: Setting) -> Case:
     module = convolutions().eval().to(setting.device)
     ours_network, explainer = torch_network(module, X, output="logit"), DeepLiftShap(module)
     x, b = (torch.as_tensor(v).to(setting.device) for v in (X, B))
-    exact = deepshap(torch_network(module.double(), X, output="logit"), X, B, (1,))[..., 0]
-    module.float()
+    exact = deepshap(exact_network(module, X), X, B, (1,))[..., 0]
 
     def theirs() -> np.ndarray:
         return explainer.attribute(x, b, target=1).detach().cpu().numpy()

@@ -68,12 +68,13 @@ class _Interception(TorchFunctionMode):
         super().__init__()
         self.z = z
         self.result: Tensor | None = None
+        self.product: tuple[Any, ...] = ()
         self.before: list[Any] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if self.result is None and func in PRODUCTS:
-            self.result = func(*args, **kwargs) if self.z is None else self.z
+            self.result, self.product = (func(*args, **kwargs) if self.z is None else self.z), (func, *args)
             return self.result
         if self.result is None and getattr(func, "__name__", "") != "__get__":  # reading an attribute
             self.before.append(func)
@@ -157,26 +158,34 @@ def first_layer(module: Callable[[Tensor], Any], X: Tensor) -> FirstLayer | None
 def _first_layer(module: Callable[[Tensor], Any], X: Tensor) -> FirstLayer | None:
     features = X.shape[1:]
     with torch.no_grad():
-        expected, before = _preactivation(module, X)
+        seen = _until_product(module, X)
+        expected = seen.result
         if expected is None or expected.ndim != 2 or len(expected) != len(X):
             return None
-        if not all(f in PREAMBLE for f in before):
+        if not all(f in PREAMBLE for f in seen.before):
             return None
         centre = X.flatten(1).mean(0)
-        step = (X.flatten(1) - centre).abs().amax(0)
-        step = torch.where(step > 0, step, torch.ones_like(step))
-        bias = _preactivation(module, centre.view(1, *features))[0]
+        bias = _until_product(module, centre.view(1, *features)).result
         assert bias is not None
-        parts = []
-        for block in chunks(len(step), BASIS_ROWS):
-            z = _preactivation(module, (centre + _corner(step, block)).view(-1, *features))[0]
-            assert z is not None
-            parts.append((z - bias) / step[block, None])
-        layer = FirstLayer(centre, torch.cat(parts), bias[0], _rest(module, X))
+        func, *args = seen.product
+        weight = args[1].detach().T if func is F.linear and args[0] is X else _slopes(module, X, centre, bias)
+        layer = FirstLayer(centre, weight, bias[0], _rest(module, X))
         # the identity must hold on the rows themselves, to rounding
         size = (expected - bias).abs().amax() + bias.abs().amax() + torch.finfo(X.dtype).tiny
         exact = (layer(X) - expected).abs().amax() <= 200 * torch.finfo(X.dtype).eps * size
         return layer if exact and _input_is_used_once(module, X, expected) else None
+
+
+def _slopes(module: Callable, X: Tensor, centre: Tensor, bias: Tensor) -> Tensor:
+    """Weights of the layer, with what stands before it, by steps from the centre as long as the columns' spread."""
+    step = (X.flatten(1) - centre).abs().amax(0)
+    step = torch.where(step > 0, step, torch.ones_like(step))
+    parts = []
+    for block in chunks(len(step), BASIS_ROWS):
+        z = _until_product(module, (centre + _corner(step, block)).view(-1, *X.shape[1:])).result
+        assert z is not None
+        parts.append((z - bias) / step[block, None])
+    return torch.cat(parts)
 
 
 def _corner(step: Tensor, block: slice) -> Tensor:
@@ -195,12 +204,12 @@ def _rest(module: Callable, X: Tensor) -> Callable[[Tensor], Any]:
     return rest
 
 
-def _preactivation(module: Callable, X: Tensor) -> tuple[Tensor | None, list[Any]]:
-    """Result of the first linear layer, and the functions called before it."""
+def _until_product(module: Callable, X: Tensor) -> _Interception:
+    """What was seen of a run up to the first linear layer."""
     seen = _Interception()
     with seen:
         module(X)
-    return seen.result, seen.before
+    return seen
 
 
 def _input_is_used_once(module: Callable, X: Tensor, z: Tensor) -> bool:
