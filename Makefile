@@ -38,6 +38,7 @@ support: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.scale
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
