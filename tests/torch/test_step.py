@@ -328,7 +328,6 @@ def normed():
         {"module": Named, **ADAM, "optimizer__amsgrad": True},
         {"module": Named, **ADAM, "optimizer__fused": True},
     ],
-    ids=str,
 )
 def test_what_is_not_known_goes_to_torch(steps, params):
     params = dict(params)
