@@ -89,6 +89,13 @@ def test_equals_the_model(name, X, monkeypatch, rng):
         "gradient": (X, target),
         "mean_gradient": (reference, X, np.linspace(0, 1, 7), np.full(7, 1 / 7), target),
         "predict_replaced": (X, reference, groups, members),
+        "path_contributions": (
+            X,
+            reference,
+            rng.integers(len(X), size=(3, len(X))),
+            rng.random((2, 3, len(X))),
+            target,
+        ),
         "mean_propagate": (X, reference[:5], Rescale(), target),
     }.items():
         got, expected = (getattr(network, verb)(*arguments) for network in (ours, plain))

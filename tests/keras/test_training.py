@@ -72,6 +72,26 @@ def test_equals_model_fit_with_validation_and_callbacks(data):
     assert_equal(theirs, ours)
 
 
+def test_model_checkpoint_keeps_what_it_keeps_in_model_fit(data, tmp_path):
+    def callbacks():
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.weights.h5"
+        return [keras.callbacks.ModelCheckpoint(path, monitor="val_loss", save_best_only=True, save_weights_only=True)]
+
+    held_out = (data[0][:20], 1 - data[1][:20])  # worse and worse, so that the best epoch is not the last
+    theirs, ours = both(data, held_out=held_out, callbacks=callbacks, epochs=4)
+    best = int(np.argmin(theirs[0]["val_loss"]))
+    assert best < 3
+    kept = []
+    for path in sorted(tmp_path.iterdir()):
+        model = build()
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(path)
+        kept.append((theirs[0], model.get_weights()))
+    assert len(kept) == 2
+    assert_equal(*kept)
+    assert any(not np.allclose(a, b) for a, b in zip(kept[1][1], ours[1], strict=True))
+
+
 def test_equals_model_fit_eagerly(data):
     assert_equal(*both(data, run_eagerly=True, epochs=2))
 
