@@ -35,17 +35,29 @@ def in_turn(n_jobs: int | None, function: Callable[..., Any], tasks: Iterable[tu
     if workers == 1:
         yield from (function(*task) for task in tasks)
         return
+    own: PicklingError | None = None
     try:
         with _threads_shared(workers):
-            results = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(function)(*task) for task in tasks)
-        yield from results
+            tried = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(_tried)(function, task) for task in tasks)
+        for result, own in tried:
+            if own is not None:
+                raise own
+            yield result
     except (PicklingError, BrokenProcessPool) as exc:
-        if isinstance(exc, TerminatedWorkerError):
+        if exc is own or isinstance(exc, TerminatedWorkerError):
             raise
         why = str(exc.__cause__ or exc).strip('\n "').splitlines()[-1]
         raise ValueError(
             f"n_jobs={n_jobs} sends the model to other processes, but it cannot be pickled ({why}). Use n_jobs=1."
         ) from exc
+
+
+def _tried(function: Callable[..., Any], task: tuple) -> tuple[Any, PicklingError | None]:
+    """The result, or an error of the work itself that would be taken for one of sending it."""
+    try:
+        return function(*task), None
+    except PicklingError as exc:
+        return None, exc
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Work in several processes."""
 
 import os
+import pickle
 import threading
 
 import pytest
@@ -45,3 +46,13 @@ def test_what_cannot_be_sent_is_said():
     for sent, why in ((threading.Lock(), "TypeError: .*lock"), (Unreadable(), "arrived broken")):
         with pytest.raises(ValueError, match=rf"n_jobs=2 .*cannot be pickled \(.*{why}.*\)\. Use n_jobs=1"):
             list(in_turn(2, id, [(sent,)]))
+
+
+def unpicklable_result(i):
+    raise pickle.PicklingError("raised by the work itself")
+
+
+def test_errors_of_the_work_are_its_own():
+    for n_jobs in (1, 2):
+        with pytest.raises(pickle.PicklingError, match="raised by the work itself"):
+            list(in_turn(n_jobs, unpicklable_result, [(1,), (2,)]))
