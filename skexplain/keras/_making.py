@@ -98,10 +98,12 @@ def _layer(layer: Any) -> Hashable:
         raise _OwnCodeError
     _refuse_own_code(layer)
     config = {name: v for name, v in layer.get_config().items() if name != "name"}
-    return type(layer), layer.autocast, _described(config)
+    return type(layer), type(layer).call, layer.autocast, _described(config)  # the method, as it may be replaced
 
 
 def _optimizer(optimizer: Any) -> Hashable:
+    if not _is_keras(optimizer):
+        raise _OwnCodeError
     rate = optimizer._learning_rate  # not public; a schedule as it was given
     by_variable = isinstance(rate, keras.Variable)
     if not by_variable and not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
@@ -144,7 +146,10 @@ def _described(item: Any, place: Callable[[Any], Hashable] | None = None) -> Has
     if not hasattr(item, "get_config"):
         return item
     _refuse_own_code(item)
-    return type(item), _described(item.get_config(), place)
+    more = None
+    if isinstance(item, keras.Loss | keras.Metric):  # whose configuration may leave these out
+        more = item.dtype, _described(getattr(item, "_fn_kwargs", None))
+    return type(item), _described(item.get_config(), place), more
 
 
 def _refuse_own_code(item: Any) -> None:

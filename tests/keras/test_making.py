@@ -205,7 +205,14 @@ def test_different_keys(rows):
         mlp(loss="mse"),
         mlp(ending=None),
         mlp(ending=None, loss=keras.losses.BinaryCrossentropy(from_logits=True)),
+        mlp(loss=keras.losses.Huber(0.5)),
+        mlp(loss=keras.losses.Huber(0.1)),
+        mlp(loss=keras.losses.Huber(0.1, dtype="float64")),
+        mlp(loss=keras.losses.CosineSimilarity(axis=0)),
+        mlp(loss=keras.losses.CosineSimilarity(axis=-1)),
         mlp(loss_weights=[3.0]),
+        mlp(metrics=[keras.metrics.CosineSimilarity(axis=0)]),
+        mlp(metrics=[keras.metrics.CosineSimilarity(axis=-1)]),
         mlp(metrics=["accuracy", "auc"]),
         mlp(metrics=[keras.metrics.BinaryAccuracy(threshold=0.3, name="accuracy")]),
         mlp(metrics=[], weighted_metrics=["accuracy"]),
@@ -219,6 +226,12 @@ def test_different_keys(rows):
 class OwnDense(layers.Dense):
     def call(self, inputs):
         return 2 * super().call(inputs)
+
+
+class OwnSGD(keras.optimizers.SGD):
+    def __init__(self, factor=2.0):
+        super().__init__(0.01)
+        self.factor = factor
 
 
 class OwnModel(keras.Sequential):
@@ -271,6 +284,7 @@ OWN = {
     "regularizer": lambda: mlp(layers.Dense(8, "relu", kernel_regularizer=penalty)),
     "loss": lambda: mlp(loss=binary_crossentropy),
     "metric": lambda: mlp(metrics=[binary_crossentropy]),
+    "optimizer": lambda: mlp(optimizer=OwnSGD(3.0)),
     "learning rate": lambda: mlp(optimizer=keras.optimizers.SGD(lambda: 0.1)),
     "weight decay": undecayed,
     "loss scale": lambda: mlp(optimizer=keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())),
@@ -285,6 +299,13 @@ OWN = {
 def test_what_is_not_keras_own_is_not_shared(rows, name):
     model = OWN[name]()
     assert key(model, rows) is None
+
+
+def test_a_method_that_was_replaced_is_part_of_the_key(rows, monkeypatch):
+    model, call = mlp(), layers.Dense.call
+    one = key(model, rows)
+    monkeypatch.setattr(layers.Dense, "call", lambda self, inputs, training=None: -call(self, inputs))
+    assert key(model, rows) != one
 
 
 def test_settings_are_part_of_the_key(rows):
