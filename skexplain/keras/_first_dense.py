@@ -78,7 +78,7 @@ def _chain(model: Any) -> list[Any] | None:
         if layer is None:
             return None
         chain.append(layer)
-        if type(layer) is keras.layers.Dense:
+        if type(layer) is keras.layers.Dense and "call" not in vars(layer):
             return chain
         if _scale(layer) is None:
             return None
@@ -128,20 +128,23 @@ def _scale(layer: Any) -> NDArray | float | None:
 
 def affine_of(layer: Any) -> tuple[NDArray | float, NDArray | float] | None:
     """Scale and shift of layers that are nothing else when nothing is trained, with as many axes as a row or fewer."""
-    if isinstance(layer, PASSING):
+    kind = type(layer)  # a subclass may do anything
+    if "call" in vars(layer):
+        return None
+    if kind in PASSING:
         return 1.0, 0.0
-    if isinstance(layer, Standardise):
+    if kind is Standardise:
         mean, scale = _numbers(layer.mean), _numbers(layer.scale)
         return (scale, mean) if layer.inverse else (1 / scale, -mean / scale)
-    if isinstance(layer, keras.layers.Rescaling):
+    if kind is keras.layers.Rescaling:
         return np.asarray(layer.scale, dtype=np.float64), np.asarray(layer.offset, dtype=np.float64)
-    if isinstance(layer, keras.layers.Normalization):
+    if kind is keras.layers.Normalization:
         if not layer.built or layer.mean is None:
             return None
         mean, deviation = _numbers(layer.mean)[0], np.sqrt(_numbers(layer.variance)[0])
         deviation = np.maximum(deviation, keras.config.epsilon())
         return (deviation, mean) if layer.invert else (1 / deviation, -mean / deviation)
-    if isinstance(layer, keras.layers.BatchNormalization):
+    if kind is keras.layers.BatchNormalization:
         if not layer.built or layer.axis not in (-1, layer.input_spec.ndim - 1):
             return None
         deviation = np.sqrt(_numbers(layer.moving_variance) + layer.epsilon)

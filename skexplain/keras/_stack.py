@@ -118,8 +118,7 @@ def _parts(layer: Any, left_out: bool) -> tuple[tuple[Any, Any] | None, str | No
         return None, None
     kind = type(layer)
     if kind in (keras.layers.Dense, keras.layers.Activation):
-        function = getattr(layer.activation, "__func__", layer.activation)
-        return (1.0, 0.0), "identity" if left_out else FUNCTIONS.get(function)
+        return (1.0, 0.0), "identity" if left_out else _name_of(layer.activation)
     if kind is keras.layers.Softmax and left_out:
         return (1.0, 0.0), "identity"
     if kind is keras.layers.ReLU:
@@ -128,6 +127,12 @@ def _parts(layer: Any, left_out: bool) -> tuple[tuple[Any, Any] | None, str | No
     if kind is keras.layers.Flatten and layer.data_format != "channels_last":
         return None, None
     return affine_of(layer), "identity"
+
+
+def _name_of(activation: Any) -> str | None:
+    function = getattr(activation, "__func__", activation)
+    # by identity: an object that is called may have no hash
+    return next((name for known, name in FUNCTIONS.items() if known is function), None)
 
 
 def _array(v: Any) -> NDArray:

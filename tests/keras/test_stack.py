@@ -1,5 +1,7 @@
 """Stacks of dense layers are computed in NumPy, and by nothing else than what the model would compute."""
 
+from dataclasses import dataclass
+
 import keras
 import numpy as np
 import pytest
@@ -40,6 +42,33 @@ class OwnDense(layers.Dense):
         return super().call(inputs)
 
 
+class OwnRescaling(layers.Rescaling):
+    """The parent's work on the rows that are seen, and something else far from them."""
+
+    def call(self, inputs):
+        return super().call(keras.ops.clip(inputs, -1e3, 1e3))
+
+
+class OwnIdentity(layers.Identity):
+    def call(self, inputs):
+        return keras.ops.clip(inputs, -1e3, 1e3)
+
+
+class OwnStandardise(Standardise):
+    def call(self, inputs):
+        return super().call(keras.ops.clip(inputs, -1e3, 1e3))
+
+
+@dataclass
+class OwnActivation:
+    """Without a hash, as it can be compared."""
+
+    slope: float = 0.1
+
+    def __call__(self, x):
+        return keras.ops.leaky_relu(x, self.slope)
+
+
 STACKS = {
     "linear": lambda: stack(),
     "relu": lambda: stack(layers.Dense(8, "relu"), layers.Dense(6, "relu")),
@@ -65,6 +94,10 @@ OTHERS = {
     "half": lambda: stack(layers.Dense(8, "relu", dtype="mixed_bfloat16")),
     "normalised rows": lambda: stack(layers.Dense(8, "relu"), layers.LayerNormalization()),
     "own layer": lambda: stack(OwnDense(4)),
+    "own scale": lambda: stack(OwnRescaling(2.0), layers.Dense(4, "relu")),
+    "own identity": lambda: stack(OwnIdentity(), layers.Dense(4, "relu")),
+    "own standardisation": lambda: stack(OwnStandardise(), layers.Dense(4, "relu")),
+    "own activation": lambda: stack(layers.Dense(4, OwnActivation())),
 }
 
 
