@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -65,33 +66,41 @@ def run_epoch(net: Any, iterator: TensorBatches, prefix: str, **fit_params: Any)
     """`NeuralNet.run_single_epoch` of training, with the same weights, generators and history after it."""
     net._set_training(True)
     batches, by_torch = iter(iterator), partial(_torch_step, net, fit_params)
-    losses = [by_torch(next(batches))] if needs_own_step(net.optimizer_) else []
-    with nullcontext() if fit_params else stack_steps(net, iterator) as without_autograd:
-        losses += map(without_autograd or by_torch, batches)
-    _record(net.history, prefix, losses, iterator.sizes())
+    with _recorded(net.history, prefix, iterator.sizes()) as losses:
+        if needs_own_step(net.optimizer_):
+            losses.append(by_torch(next(batches)))
+        with nullcontext() if fit_params else stack_steps(net, iterator) as without_autograd:
+            step = without_autograd or by_torch
+            for batch in batches:
+                losses.append(step(batch))
 
 
 def score_epoch(net: Any, iterator: TensorBatches, prefix: str, **fit_params: Any) -> None:
     """`NeuralNet.run_single_epoch` of validation; predictions go to the callbacks that score them."""
     net._set_training(False)
     scores = [callback for _, callback in net.callbacks_ if type(callback) in SCORES]
-    infer, losses = net._inference(), []
-    with torch.no_grad():
+    infer = net._inference()
+    with torch.no_grad(), _recorded(net.history, prefix, iterator.sizes()) as losses:
         for batch in iterator:
             with net._weighing(batch):
                 y_pred = infer(batch[0], **fit_params)
                 losses.append(net.get_loss(y_pred, batch[1], X=batch[0], training=False))
             for callback in scores:
                 callback.on_batch_end(net, batch=batch, y_pred=y_pred, training=False)
-    _record(net.history, prefix, losses, iterator.sizes())
 
 
-def _record(history: History, prefix: str, losses: list[torch.Tensor], sizes: list[int]) -> None:
-    """Enter the losses of an epoch's batches, as skorch does one by one."""
-    history[-1]["batches"] += [
-        {f"{prefix}_loss": loss, f"{prefix}_batch_size": size}
-        for loss, size in zip(torch.stack(losses).tolist(), sizes, strict=True)
-    ]
+@contextmanager
+def _recorded(history: History, prefix: str, sizes: list[int]) -> Iterator[list[torch.Tensor]]:
+    """A list for the losses of an epoch's batches; entered as skorch does one by one, also if it is broken off."""
+    losses: list[torch.Tensor] = []
+    try:
+        yield losses
+    finally:
+        if losses:
+            history[-1]["batches"] += [
+                {f"{prefix}_loss": loss, f"{prefix}_batch_size": size}
+                for loss, size in zip(torch.stack(losses).tolist(), sizes[: len(losses)], strict=True)
+            ]
     history.record(f"{prefix}_batch_count", len(sizes))
 
 
