@@ -9,10 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, lr_scheduler
+from torch.optim import optimizer as torch_optimizer
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 #: A tensor starts at a multiple of so many numbers, as well aligned as if it were alone.
 ALIGNED = 16
+#: The steps written out here; torch wraps them once, when the first such optimizer is made.
+STEPS = {kind: kind.step for kind in (Adam, AdamW, SGD)}
 
 
 class Flat:
@@ -87,18 +90,29 @@ def trained(group: dict) -> list[Tensor]:
 def is_known(optimizer: Any) -> bool:
     """Whether it is torch's plain Adam, AdamW or SGD, whose step is written out here, and nobody listens to it."""
     return (
-        type(optimizer) in (Adam, AdamW, SGD)
+        type(optimizer) in STEPS
+        and _is_torchs(type(optimizer))
         and vars(optimizer).keys().isdisjoint(("zero_grad", "grad_scale"))
-        and ("step" not in vars(optimizer) or _is_scheduled(optimizer.step))
+        and ("step" not in vars(optimizer) or _is_scheduled(optimizer))
         and not (_global_optimizer_pre_hooks or _global_optimizer_post_hooks)
         and not (optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
         and all(_is_plain(group) for group in optimizer.param_groups)
     )
 
 
-def _is_scheduled(step: Any) -> bool:
-    """Whether it is torch's step in the wrapper of a schedule of the learning rate, which only counts."""
-    return getattr(step, "__globals__", None) is vars(lr_scheduler)
+def _is_torchs(kind: Any) -> bool:
+    """Whether nobody has given the class another step."""
+    return kind.step is STEPS[kind] or _wraps(torch_optimizer, kind.step, STEPS[kind])
+
+
+def _is_scheduled(optimizer: Any) -> bool:
+    """Whether its step is the class's in the wrapper of a schedule of the learning rate, which only counts."""
+    return _wraps(lr_scheduler, optimizer.step, type(optimizer).step)
+
+
+def _wraps(module: Any, step: Any, inner: Any) -> bool:
+    """Whether a function of that module of torch's wraps another function."""
+    return getattr(step, "__globals__", None) is vars(module) and getattr(step, "__wrapped__", None) is inner
 
 
 def _is_plain(group: dict) -> bool:
@@ -114,13 +128,30 @@ def needs_own_step(optimizer: Any) -> bool:
 
 def has_begun(optimizer: Optimizer) -> bool:
     """Whether its state is there and alike for all parameters of a group."""
-    return all(_begun(group, [optimizer.state.get(p, {}) for p in trained(group)]) for group in optimizer.param_groups)
+    return all(
+        _begun(group, [(p, optimizer.state.get(p, {})) for p in trained(group)]) for group in optimizer.param_groups
+    )
 
 
-def _begun(group: dict, states: list[dict]) -> bool:
-    names = {*_moments(group), *(["step"] if "betas" in group else [])}
-    counts = {float(state.get("step", 0)) for state in states}
-    return all(state.keys() == names for state in states) and len(counts) <= 1
+def _begun(group: dict, states: list[tuple[Tensor, dict]]) -> bool:
+    moments = _moments(group)
+    names = {*moments, *(["step"] if "betas" in group else [])}
+    counts = {float(state.get("step", 0)) for _, state in states}
+    return (
+        all(state.keys() == names for _, state in states)
+        and len(counts) <= 1
+        and all(_alike(state[name], p) for p, state in states for name in moments)
+    )
+
+
+def _alike(moment: Any, p: Tensor) -> bool:
+    """Whether numbers at the same place in memory belong together."""
+    return isinstance(moment, Tensor) and (moment.dtype, moment.device, moment.shape, moment.stride()) == (
+        p.dtype,
+        p.device,
+        p.shape,
+        p.stride(),
+    )
 
 
 def _moments(group: dict) -> list[str]:

@@ -181,12 +181,15 @@ class _LayerNorm(_Weighted):
         return gx
 
 
-LAYERS: dict[type, Any] = {
+LAYERS: dict[Any, Any] = {
     nn.Linear: _Linear,
     nn.Dropout: _Dropout,
     nn.BatchNorm1d: _BatchNorm,
     nn.LayerNorm: _LayerNorm,
 } | dict.fromkeys(ACTIVATIONS, _Activation)
+
+#: The methods that are written out here. A class may be given another, which is then called.
+FORWARDS = {kind: kind.forward for kind in (*LAYERS, *LOSSES, nn.Sequential)}
 
 
 @contextmanager
@@ -210,6 +213,7 @@ def stack_steps(net: Any, batches: TensorBatches) -> Iterator[Callable[[Any], Te
             yield step
         finally:
             if step.taken:
+                optimizer.zero_grad()  # also of parameters frozen since
                 for group in groups:
                     group.write_back()
 
@@ -284,7 +288,7 @@ def known_layers(module: nn.Module, batches: TensorBatches) -> list[nn.Module] |
         and X.dtype in (torch.float32, torch.float64)
         and all(t.dtype == X.dtype and t.is_contiguous() for t in floats)
         and all(t.device.type == "cpu" and type(t) in (nn.Parameter, Tensor) for t in [X, *tensors])
-        and len({id(p) for p in parameters}) == len(parameters)
+        and len({p.untyped_storage().data_ptr() for p in parameters}) == len(parameters)
         and sum(p.numel() for p in parameters) <= MOST_WEIGHTS
         and not any(p._backward_hooks or p._post_accumulate_grad_hooks for p in parameters)
     )
@@ -297,12 +301,18 @@ def _leaves(module: nn.Module) -> list[nn.Module]:
     if _hooked(module) or kind.__call__ is not nn.Module.__call__ or "forward" in vars(module):
         return []
     if kind in LAYERS:
-        return [module]
-    own = [getattr(kind, name, None) is not getattr(nn.Sequential, name) for name in ("forward", "__iter__", "train")]
-    if not isinstance(module, nn.Sequential) or any(own):
+        return [module] if kind.forward is FORWARDS[kind] and _has_no_more(module) else []
+    own = [getattr(kind, name, None) is not getattr(nn.Sequential, name) for name in ("__iter__", "train")]
+    if not isinstance(module, nn.Sequential) or kind.forward is not FORWARDS[nn.Sequential] or any(own):
         return []
     parts = [_leaves(part) for part in module]
     return [layer for part in parts for layer in part] if all(parts) else []
+
+
+def _has_no_more(layer: nn.Module) -> bool:
+    """Whether a layer has no parameters that its class does not know, which would get no gradient."""
+    names = {"weight", "bias"} if issubclass(LAYERS[type(layer)], _Weighted) else set()
+    return not layer._modules and layer._parameters.keys() <= names
 
 
 def _hooked(module: nn.Module) -> bool:
@@ -323,8 +333,10 @@ def _is_ordinary(module: Any, before: list[nn.Module], batches: TensorBatches) -
     if isinstance(module, nn.LayerNorm):
         return len(module.normalized_shape) == 1
     if isinstance(module, nn.BatchNorm1d):
-        tracks = module.track_running_stats == (module.running_mean is not None)
-        return module.training and tracks and min(batches.sizes()) > 1
+        tracks = module.track_running_stats
+        stats = (module.running_mean, module.running_var, module.num_batches_tracked)
+        kept = all((t is not None) == tracks for t in stats)
+        return module.training and kept and min(batches.sizes()) > 1
     return True
 
 
@@ -336,7 +348,8 @@ def _only_these(layers: list[nn.Module], optimizer: torch.optim.Optimizer) -> bo
 
 def _is_known_loss(criterion: nn.Module) -> bool:
     kind = type(criterion)
-    return kind in LOSSES and not _hooked(criterion) and "forward" not in vars(criterion)
+    known = kind in LOSSES and kind.forward is FORWARDS[kind]
+    return known and not _hooked(criterion) and "forward" not in vars(criterion)
 
 
 def _is_even(criterion: nn.CrossEntropyLoss) -> bool:

@@ -2,13 +2,14 @@
 
 import copy
 import pickle
+import types
 from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import skorch
 import torch
-from skorch.callbacks import Checkpoint, EarlyStopping, LRScheduler
+from skorch.callbacks import Checkpoint, EarlyStopping, Freezer, LRScheduler
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 from torch import nn
@@ -227,6 +228,16 @@ def test_frozen_layers(steps, first):
     assert all(steps)
 
 
+@pytest.mark.parametrize("frozen", ["1.*", "1.weight"])
+def test_layers_frozen_on_the_way(steps, frozen):
+    """What is frozen keeps no gradient of the epochs before, alone in its group or not."""
+    params = {**ADAM, "max_epochs": 4, "optimizer__param_groups": [("1.*", {"lr": 0.1})]}
+    fast, slow = (fit(Named, fast=fast, callbacks=[Freezer(frozen, at=3)], **params) for fast in (True, False))
+    assert steps == [1] * 4
+    assert fast.module_[1].weight.grad is None
+    check_same(fast, slow)
+
+
 def test_images(steps):
     params = {"rows": X[:, :4].reshape(90, 2, 2), **ADAM}
 
@@ -274,6 +285,8 @@ def test_interruptions(steps, monkeypatch):
             nets.append(fit(Named, fast=fast, **ADAM, train_split=None))
     for a, b in zip(nets[0].module_.parameters(), nets[1].module_.parameters(), strict=True):
         assert torch.equal(a, b)
+    assert len(nets[0].history[-1]["batches"]) == 3
+    assert history(nets[0]) == history(nets[1])
     assert steps == [1]
 
 
@@ -308,6 +321,52 @@ def shared():
     return module
 
 
+def same_memory():
+    module = nn.Sequential(nn.Linear(5, 5), nn.ReLU(), nn.Linear(5, 5), nn.ReLU(), nn.Linear(5, 3))
+    module[2].weight.data = module[0].weight.data
+    return module
+
+
+def overlapping():
+    module, memory = Named(), torch.rand(80)
+    module[0][0].weight.data = memory[:45].view(9, 5)
+    module[1].weight.data = memory[40:67].view(3, 9)
+    return module
+
+
+def unused_weight():
+    module = Named()
+    module[0][0].extra = nn.Parameter(torch.ones(2))
+    return module
+
+
+def weight_of_activation():
+    module = Named()
+    module[0][1].weight = nn.Parameter(torch.ones(2))
+    return module
+
+
+def layer_in_layer():
+    module = Named()
+    module[0][0].inner = nn.Linear(2, 2)
+    return module
+
+
+def uncounted():
+    module = stack(nn.BatchNorm1d(7))()
+    module[1].num_batches_tracked = None
+    return module
+
+
+class OwnOptimizerStep(NeuralNetClassifier):
+    """Its step is changed before a schedule of the learning rate wraps it."""
+
+    def initialize_optimizer(self, *args):
+        super().initialize_optimizer(*args)
+        self.optimizer_.step = types.MethodType(lambda optimizer: None, self.optimizer_)
+        return self
+
+
 def normed():
     return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 7)), nn.ReLU(), nn.Linear(7, 3))
 
@@ -320,6 +379,12 @@ def normed():
         {"module": hooked},
         {"module": weight_hooked},
         {"module": shared},
+        {"module": same_memory},
+        {"module": overlapping},
+        {"module": unused_weight},
+        {"module": weight_of_activation},
+        {"module": layer_in_layer},
+        {"module": uncounted},
         {"module": normed},
         {"module": lambda: nn.Sequential(nn.ReLU(inplace=True), nn.Linear(5, 3))},
         {"module": lambda: nn.Sequential(nn.Linear(5, 7), nn.PReLU(), nn.Linear(7, 3))},
@@ -327,12 +392,42 @@ def normed():
         {"module": Named, "optimizer": torch.optim.RMSprop},
         {"module": Named, **ADAM, "optimizer__amsgrad": True},
         {"module": Named, **ADAM, "optimizer__fused": True},
+        {"module": Named, "cls": OwnOptimizerStep, "target": Y, "callbacks": [LRScheduler("StepLR", step_size=1)]},
     ],
 )
 def test_what_is_not_known_goes_to_torch(steps, params):
     params = dict(params)
     fit(params.pop("module"), **params)
     assert not any(steps)
+
+
+@pytest.mark.parametrize("name", ["Linear", "ReLU", "Sequential", "NLLLoss"])
+def test_changed_classes_go_to_torch(steps, monkeypatch, name):
+    kind = getattr(nn, name)
+    forward = kind.forward
+    monkeypatch.setattr(kind, "forward", lambda *args: forward(*args) * 1.0)
+    fit(lambda: nn.Sequential(nn.Linear(5, 9), nn.ReLU(), nn.Linear(9, 3), nn.LogSoftmax(1)), criterion=nn.NLLLoss)
+    assert steps == [0] * 2
+
+
+@pytest.mark.parametrize("scheduled", [False, True], ids=["bare", "scheduled"])
+def test_changed_optimizers_go_to_torch(steps, monkeypatch, scheduled):
+    calls, step = [], torch.optim.Adam.step
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self, *args: calls.append(1) or step(self, *args))
+    fit(Named, **ADAM, callbacks=[LRScheduler("StepLR", step_size=1)] if scheduled else [])
+    assert len(calls) == 10
+    assert steps == [0] * 2
+
+
+def test_state_laid_out_unlike_the_weights_goes_to_torch(steps):
+    nets = []
+    for fast in (True, False):
+        net = fit(Named, fast=fast, **ADAM)
+        state = net.optimizer_.state[net.module_[1].weight]
+        state["exp_avg"] = state["exp_avg"].t().contiguous().t()
+        nets.append(net.partial_fit(X, Y))
+    assert steps == [1] * 2 + [0] * 4
+    assert torch.equal(*(net.module_[1].weight for net in nets))
 
 
 def test_large_modules(steps, monkeypatch):
