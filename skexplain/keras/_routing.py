@@ -12,6 +12,9 @@ import keras
 #: Prefixes of parameters that an estimator hands on.
 ROUTES = ("model", "fit", "compile", "predict", "optimizer", "loss", "metrics", "callbacks")
 
+#: Kinds of parameters that stand for any number of arguments.
+ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
 
 def routed(params: Mapping[str, Any], destination: str) -> dict[str, Any]:
     """Parameters that begin with ``destination__``, without the prefix."""
@@ -87,21 +90,59 @@ def _camel(found: Any, module: Any) -> Any:
 
 @dataclass(frozen=True)
 class Made:
-    """An optimizer, metric or loss as its class and arguments: pickled without Keras' file format."""
+    """An optimizer, metric or loss as its class and arguments: pickled without Keras' file format.
+
+    Attributes
+    ----------
+    kind : type
+    config : dict
+        Arguments of ``from_config``.
+    whole : bool
+        Whether these are all attributes instead, which need no call to be made.
+    """
 
     kind: type
     config: dict[str, Any]
+    whole: bool = False
 
     @classmethod
     def of(cls, item: Any) -> Made:
+        """Read the arguments of an instance.
+
+        Raises
+        ------
+        TypeError
+            When the user's own class does not say all that it takes.
+        """
+        if isinstance(item, keras.Loss) and _is_keras(item.get_config):
+            # it leaves arguments out, and what a loss keeps is nothing but its arguments
+            return cls(type(item), dict(vars(item)), whole=True)
         config = item.get_config()
+        parameters = [p.name for p in inspect.signature(item.__init__).parameters.values() if p.kind not in ANY]
+        # not public; Keras' own metrics leave some out of their configuration
+        left_out = getattr(item, "_fn_kwargs", None) or {}
+        config = {name: v for name, v in left_out.items() if name in parameters} | config
         schedule = getattr(item, "_learning_rate", None)
         if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
             config["learning_rate"] = schedule  # its class may be unknown to Keras
+        missing = [name for name in parameters if name not in config]
+        if missing and not _is_keras(item.__init__) and _is_keras(item.from_config):
+            raise TypeError(
+                f"An instance of {type(item).__name__} cannot be copied, because its get_config lacks {missing}, which "
+                f"its __init__ takes. Add get_config to {type(item).__name__} that says all that __init__ takes."
+            )
         return cls(type(item), config)
 
     def make(self) -> Any:
+        if self.whole:
+            made = object.__new__(self.kind)
+            vars(made).update(self.config)
+            return made
         return self.kind.from_config(dict(self.config))  # type: ignore[attr-defined]
+
+
+def _is_keras(method: Any) -> bool:
+    return method.__module__.startswith("keras.")
 
 
 def mapped(item: Any, function: Callable[[Any], Any]) -> Any:

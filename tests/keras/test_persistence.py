@@ -15,6 +15,7 @@ from keras import layers
 from sklearn.base import clone
 
 from skexplain.keras import KerasClassifier, KerasRegressor
+from skexplain.keras._routing import fresh, frozen, thawed
 
 from . import nets
 from .conftest import BACKEND
@@ -131,6 +132,50 @@ def test_subclass_whose_build_method_reads_its_parameters(blobs):
     reg = Wide(width=3, epochs=1).fit(*blobs)
     back = pickle.loads(pickle.dumps(reg))
     np.testing.assert_array_equal(back.predict(blobs[0]), reg.predict(blobs[0]))
+
+
+class OwnLoss(keras.losses.Loss):
+    def __init__(self, power=2):
+        super().__init__()
+        self.power = power
+
+    def call(self, y, p):
+        return keras.ops.mean(keras.ops.abs(y - p) ** self.power, axis=-1)
+
+
+class OwnAdam(keras.optimizers.Adam):
+    def __init__(self, factor=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+
+class OwnMetric(keras.metrics.Mean):
+    def __init__(self, power=2, name="own"):
+        super().__init__(name)
+        self.power = power
+
+
+class SaidAdam(OwnAdam):
+    def get_config(self):
+        return super().get_config() | {"factor": self.factor}
+
+
+@pytest.mark.parametrize("loss", [keras.losses.Huber(0.1, dtype="float64"), OwnLoss(3)], ids=["huber", "own"])
+def test_arguments_that_configurations_leave_out_travel(loss):
+    back = thawed(pickle.loads(pickle.dumps(frozen({"loss": [loss]}))))["loss"][0]
+    y, p = np.ones((3, 2)), np.array([[1.0, 3.0], [5.0, 2.0], [0.0, 1.5]])
+    assert type(back) is type(loss)
+    assert back is not loss
+    assert back.dtype == loss.dtype
+    assert float(back(y, p)) == float(loss(y, p))
+
+
+def test_copies_have_all_arguments():
+    assert fresh(keras.metrics.CosineSimilarity(axis=0))._fn_kwargs == {"axis": 0}
+    assert fresh(SaidAdam(3.0)).factor == 3.0
+    for item in (OwnAdam(3.0), OwnMetric(3)):
+        with pytest.raises(TypeError, match=rf"get_config lacks \['\w+'\].*Add get_config to {type(item).__name__}"):
+            fresh(item)
 
 
 class Wide(KerasRegressor):
