@@ -166,7 +166,7 @@ def dense_network(
     biases: list[NDArray] = []
     activations: list[str] = []
     scale, shift = np.ones(1), np.zeros(1)  # of the numbers that the next layer reads
-    for step in folded_steps(tape):
+    for step in _leading_to(tape.output, folded_steps(tape)):
         if step.inputs != (at,):
             return None
         shape, at = tuple(tape.values[at].shape), step.output
@@ -198,6 +198,16 @@ def dense_network(
     biases[0] = biases[0] + centre.astype(np.float64) @ weights[0]
     weights, biases = ([np.ascontiguousarray(v, dtype=dtype) for v in vs] for vs in (weights, biases))
     return DenseNetwork(weights, biases, (activations or ["identity"])[0], head, classes, centre=centre)
+
+
+def _leading_to(output: int, steps: Sequence[Step]) -> list[Step]:
+    """Steps that a value is computed by; the ending may have been taken off."""
+    wanted, found = {output}, []
+    for step in reversed(steps):
+        if step.output in wanted:
+            wanted.update(step.inputs)
+            found.append(step)
+    return found[::-1]
 
 
 def _name(step: Step) -> str:

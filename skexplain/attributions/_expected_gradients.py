@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from numbers import Integral
@@ -127,35 +128,39 @@ class _Moments:
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self.n = np.zeros(shape[0], dtype=int)
-        self.origin, self.c, self.cc, self.cC = (np.zeros(shape) for _ in range(4))
-        self.C, self.CC = np.zeros(shape[0]), np.zeros(shape[0])
+        self.shape, self.width = shape, math.prod(shape[1:])
+        self.origin = np.zeros((shape[0], self.width))
+        # of each row: c, c², cC, C, C² and their number; one array, so that an interruption finds all or nothing added
+        self.sums = np.zeros((shape[0], 3 * self.width + 3))
+
+    @property
+    def n(self) -> NDArray:
+        """Samples of each row."""
+        return self.sums[:, -1].astype(int)
 
     def add(self, rows: slice, c: NDArray) -> None:
         """More samples of some rows; ``c`` is changed."""
-        if not self.n[rows].any():
+        c = c.reshape(*c.shape[:2], self.width)
+        if not self.sums[rows, -1].any():
             self.origin[rows] = c[0]
         c -= self.origin[rows].astype(c.dtype)
-        C = c.reshape(*c.shape[:2], -1).sum(axis=2, dtype=c.dtype)
-        self.c[rows] += c.sum(axis=0)
-        self.cc[rows] += np.einsum("q...,q...->...", c, c)
-        self.cC[rows] += np.einsum("qn...,qn->n...", c, C)
-        self.C[rows] += C.sum(axis=0)
-        self.CC[rows] += (C * C).sum(axis=0)
-        self.n[rows] += len(c)
+        C = c.sum(axis=2, dtype=c.dtype)
+        products = np.einsum("qnj,qnj->nj", c, c), np.einsum("qnj,qn->nj", c, C)
+        totals = np.stack([C.sum(axis=0), (C * C).sum(axis=0), np.full(c.shape[1], len(c))], axis=1)
+        self.sums[rows] += np.concatenate([c.sum(axis=0), *products, totals], axis=1)
 
     def controlled_mean(self, delta: NDArray) -> tuple[NDArray, NDArray]:
         """Mean of c with C as control variate of known mean ``delta``, and its standard error."""
-        wide = (slice(None),) + (None,) * (self.c.ndim - 1)
-        n = self.n[wide]
-        mean, mean_C = self.c / n, self.C / self.n
-        variance = np.maximum(self.cc / n - mean**2, 0)
-        covariance = self.cC / n - mean * mean_C[wide]
-        variance_C = np.maximum(self.CC / self.n - mean_C**2, 0)[wide]
-        origin_C = self.origin.reshape(len(self.n), -1).sum(axis=1)
-        size = (mean_C + origin_C)[wide] ** 2
-        varies = variance_C > 1e-12 * np.maximum(size, np.finfo(np.float64).tiny)
+        n, d = self.sums[:, -1:], self.width
+        mean, squares, products = (self.sums[:, k * d : (k + 1) * d] / n for k in range(3))
+        mean_C, squares_C = self.sums[:, [-3]] / n, self.sums[:, [-2]] / n
+        variance = np.maximum(squares - mean**2, 0)
+        covariance = products - mean * mean_C
+        variance_C = np.maximum(squares_C - mean_C**2, 0)
+        origin_C = self.origin.sum(axis=1, keepdims=True)
+        varies = variance_C > 1e-12 * np.maximum((mean_C + origin_C) ** 2, np.finfo(np.float64).tiny)
         beta = np.where(varies, covariance / np.where(varies, variance_C, 1), 0)
         left = np.maximum(variance - beta * covariance, 0)
+        values = self.origin + mean + beta * (delta[:, None] - origin_C - mean_C)
         # two degrees of freedom are spent, on the mean and on beta
-        return self.origin + mean + beta * (delta - origin_C - mean_C)[wide], np.sqrt(left / (n - 2))
+        return values.reshape(self.shape), np.sqrt(left / (n - 2)).reshape(self.shape)

@@ -142,8 +142,8 @@ class KernelSHAP(ReplacementAttribution):
                     y[k, :, active] = design.differences(game, every[active], k, pairwise[:, active])
                     advance(2 * len(active) * (k.stop - k.start))
                 at = np.s_[:, active]
-                values[at], error[at] = design.solve(y[:stop, :, active], delta[at])
-                values[at] += base[at]
+                rest, spread = design.solve(y[:stop, :, active], delta[at])
+                values[at], error[at] = base[at] + rest, spread
                 known = stop
                 active = active[unsettled(values[at], error[at], self.tol, game.rounding).any(axis=0)]
                 if not len(active):

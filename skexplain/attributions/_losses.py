@@ -24,10 +24,21 @@ def losses(network: Network, y: NDArray) -> OfRows:
     if network.classes is None:
         if network.head.kind != "linear":
             raise ValueError("The model has several independent sigmoid outputs; pass a `scoring`.")
-        truth = np.reshape(y, (len(y), -1)).astype(np.float64)
+        truth = _targets(network, y)
         return lambda outputs, rows: -((outputs - truth[rows]) ** 2).mean(axis=-1)
     index = label_index(np.asarray(y), network.classes)
     return lambda outputs, rows: _of_own_class(network.head.log_probabilities(outputs), index[rows])
+
+
+def _targets(network: Network, y: NDArray) -> NDArray:
+    """A number for each output, ``(n, n_outputs)``."""
+    truth = np.reshape(y, (len(y), -1)).astype(np.float64)
+    if truth.shape[1] != network.n_outputs:
+        raise ValueError(
+            f"y has {truth.shape[1]} targets a row, but the network has {network.n_outputs} outputs; pass y of shape "
+            f"({len(truth)}, {network.n_outputs})."
+        )
+    return truth
 
 
 def _of_own_class(values: NDArray, index: NDArray) -> NDArray:
@@ -89,7 +100,7 @@ def losses_of_means(network: Network, y: NDArray) -> Callable[[NDArray, NDArray]
                 "The model has several independent sigmoid outputs, so there is no one loss; use "
                 "attribution='permutation' with a `scoring`."
             )
-        truth = np.reshape(y, (len(y), -1)).astype(np.float64)
+        truth = _targets(network, y)
         return lambda outputs, rows: ((outputs.mean(axis=-3) - truth[rows, None]) ** 2).mean(axis=-1)
     index, tiny = label_index(np.asarray(y), network.classes), np.finfo(np.float64).tiny
 

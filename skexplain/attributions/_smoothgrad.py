@@ -101,7 +101,7 @@ class SmoothGrad(Attribution):
         sigma = self.noise * background.std(axis=0)
         key, pairs = row_hash(X, rng), math.ceil(self.n_samples / 2)
         counters = rng.integers(2**63, size=pairs, dtype=np.uint64)
-        n, total, squares = 0, np.zeros(X.shape), np.zeros(X.shape)
+        sums = 0, np.zeros(X.shape), np.zeros(X.shape)
         first = network.gradient(X, target)
         size = max(1, rows_at_once(X) // len(X))
         try:
@@ -113,14 +113,14 @@ class SmoothGrad(Attribution):
                 g = network.mean_gradient(x, x + z.reshape(x.shape), ends, halves, np.tile(target, q))
                 # the gradient at the row, subtracted, keeps the squares from cancelling
                 g = g.reshape(q, *X.shape) - first
-                total += g.sum(axis=0)
-                squares += (g * g).sum(axis=0)
-                n += q
+                # all at once: an interruption leaves them as they are
+                sums = sums[0] + q, sums[1] + g.sum(axis=0), sums[2] + (g * g).sum(axis=0)
         except KeyboardInterrupt:
-            if n < MIN_PAIRS:
+            if sums[0] < MIN_PAIRS:
                 raise
-            message = f"Interrupted: SmoothGrad of {2 * n} of {2 * pairs} samples a row."
+            message = f"Interrupted: SmoothGrad of {2 * sums[0]} of {2 * pairs} samples a row."
             warnings.warn(message, InterruptedWarning, stacklevel=2)
+        n, total, squares = sums
         mean = total / n
         variance = np.maximum(squares / n - mean**2, 0) / (n - 1)
         return Attributed(np.abs(first + mean) * scale, np.sqrt(variance) * scale, gap)

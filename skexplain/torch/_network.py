@@ -211,7 +211,20 @@ class TorchNetwork(Network):
         self._matrix = torch.as_tensor(head.matrix, dtype=dtype, device=device)
         self._rows = rows
         with untouched(module):
-            self._first: FirstLayer | None = first_layer(self._raw, rows)
+            first = first_layer(self._raw, rows)
+        self._first: FirstLayer | None = first if first is not None and self._has_its_gradient(first) else None
+
+    def _has_its_gradient(self, first: FirstLayer) -> bool:
+        """Whether the way through the first layer has the module's gradient, which may be cut or turned on purpose."""
+        target = np.arange(len(self._rows)) % self.n_outputs
+        try:
+            with self._differentiating():
+                x, z = self._rows.detach().clone().requires_grad_(), first(self._rows).detach().requires_grad_()
+                theirs = self._slope(self._raw(x), x, target).flatten(1)
+                ours = self._slope(first_output(first.rest(z)), z, target) @ first.weight.T
+        except RuntimeError:  # it cannot be differentiated
+            return True
+        return bool((ours - theirs).abs().amax() <= 1e-3 * theirs.abs().amax())
 
     @property
     def eps(self) -> float:

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -102,6 +104,30 @@ def test_interruption_gives_what_there_is(monkeypatch):
     with pytest.warns(UserWarning, match="Interrupted: expected gradients of the first 20 paths"):
         got = attribute(100, net=Interrupted())
     assert np.isfinite(got.values).all()
+
+
+def test_an_interruption_while_samples_are_added_leaves_them_out(monkeypatch):
+    """All of a block's sums are added, or none: what is given is what the paths before give."""
+    monkeypatch.setattr("skexplain.attributions._expected_gradients.PATHS_AT_ONCE", 10)
+    given = {}
+    for place in ("path_contributions", "einsum"):
+        calls = []
+
+        def interrupted(*args, original, calls=calls, most=1):
+            calls.append(1)
+            if len(calls) > most:
+                raise KeyboardInterrupt
+            return original(*args)
+
+        net = Product()
+        with monkeypatch.context() as m:
+            if place == "einsum":  # two a block
+                m.setattr(np, "einsum", partial(interrupted, original=np.einsum, most=3))
+            else:
+                m.setattr(net, place, partial(interrupted, original=net.path_contributions), raising=False)
+            with pytest.warns(UserWarning, match="first 10 paths"):
+                given[place] = attribute(100, net=net).values
+    np.testing.assert_array_equal(given["einsum"], given["path_contributions"])
 
 
 def test_row_hash_depends_on_values_only():

@@ -7,7 +7,7 @@ from sklearn.metrics import get_scorer
 from skexplain._dense_network import DenseNetwork
 from skexplain._head import Head
 from skexplain.attributions import Permutation
-from skexplain.attributions._losses import scores_of_rows
+from skexplain.attributions._losses import losses, losses_of_means, scores_of_rows
 from skexplain.attributions._permutation import _scorer
 
 RNG = np.random.default_rng(0)
@@ -66,3 +66,10 @@ def test_permutation_is_the_same_either_way(scoring, monkeypatch):
     monkeypatch.setattr("skexplain.attributions._permutation.scores_of_rows", lambda *_: None)
     plain = Permutation(scoring=scoring).importances(net, X, y, groups, np.random.default_rng(0))
     np.testing.assert_allclose(fast, plain, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("of", [losses, losses_of_means])
+def test_as_many_targets_as_outputs(of):
+    """NumPy would compare one target with each of two outputs."""
+    with pytest.raises(ValueError, match=r"y has 1 targets a row, but the network has 2 outputs; .*\(57, 2\)"):
+        of(network(Head("linear", 2)), X[:, 0])

@@ -241,7 +241,7 @@ def test_a_case_that_few_rows_show():
     Z = rng.normal(size=(300, D)).astype(np.float32)
     Z[100:200, 0] = -999
     module = NETS["code for missing"]
-    y = module(torch.as_tensor(Z))[:, 0].detach().numpy() + rng.normal(size=300)
+    y = module(torch.as_tensor(Z)).detach().numpy() + rng.normal(size=(300, 1))
     net = torch_network(module, Z, regression=True)
     strategy = skexplain.attributions.Permutation(n_repeats=3)
     got, _ = strategy.importances(net, Z, y, [np.array([0]), np.array([1])], np.random.default_rng(0))
@@ -408,3 +408,33 @@ def test_a_product_behind_saturated_sigmoids_is_no_probability():
     network = torch_network(module, X, y=np.arange(len(X)) % 2)
     assert network.head.kind == "softmax"
     np.testing.assert_allclose(network.raw(X), module(torch.as_tensor(X).float()).detach().numpy(), rtol=1e-6)
+
+
+class Cut(nn.Module):
+    """What it computes from a row has no gradient, or another one."""
+
+    def __init__(self, how):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last, self.how = nn.Linear(D, 8), nn.Linear(8, 1), how
+
+    def forward(self, x):
+        return self.last(torch.relu(self.first(self.how(x))))
+
+
+class Reversed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 1.0
+
+    @staticmethod
+    def backward(ctx, g):
+        return -g
+
+
+@pytest.mark.parametrize("attribution", ["expected_gradients", "integrated_gradients"])
+@pytest.mark.parametrize("how", [lambda x: x.data, Reversed.apply], ids=["cut", "reversed"])
+def test_a_gradient_that_is_not_the_functions_is_refused(how, attribution):
+    """The shortcut through the first layer does not go round it."""
+    with pytest.raises(skexplain.CompletenessError):
+        skexplain.explain(Cut(how).eval(), X[:6], background=X, attribution=attribution)
