@@ -98,7 +98,7 @@ def _traced(
     @tf.function(autograph=False, input_signature=[INDEX, *specs], jit_compile=model.jit_compile or None)
     def one(index: tf.Tensor, *data: tf.Tensor) -> Any:
         X, y, *weight = (tf.gather(part, index) for part in data)
-        return step((X, y, *(w / tf.reduce_mean(w) for w in weight)))
+        return step((X, y, *(tf.math.divide_no_nan(w, tf.reduce_mean(w)) for w in weight)))
 
     function = one.get_concrete_function()
     if whole:

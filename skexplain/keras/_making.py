@@ -117,7 +117,9 @@ def _optimizer(optimizer: Any) -> Hashable:
 
 def _variables(model: Any, variables: list[Any]) -> Hashable:
     trained = {id(v): k for k, v in enumerate(variables)}
+    slots = getattr(model.optimizer, "_trainable_variables", [])  # not public; those it was built for, in its order
     return (
+        tuple(trained.get(id(v)) for v in slots),
         tuple((tuple(v.shape), v.dtype, v.value.device) for v in variables),
         tuple((trained[id(v)], _described(v.regularizer), _described(v.constraint)) for v in model.trainable_variables),
     )

@@ -135,7 +135,7 @@ class Made:
 
     def make(self) -> Any:
         if self.whole:
-            made = object.__new__(self.kind)
+            made: Any = object.__new__(self.kind)
             vars(made).update(self.config)
             return made
         return self.kind.from_config(dict(self.config))  # type: ignore[attr-defined]

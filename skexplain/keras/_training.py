@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 
 from .._data import check_loss
 
+#: What callbacks call that they do at each batch.
+TRAINING = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+TESTING = ("on_test_batch_begin", "on_test_batch_end")
+
 
 class Rows(NamedTuple):
     """Rows to train on or to watch: inputs, targets as the loss takes them, weights or None."""
@@ -68,6 +72,7 @@ def train(
     ValueError
         When the loss is not a number at the end of an epoch.
     """
+    model._initial_epoch = None  # what a callback of an earlier training has set
     if not _is_ours(model):
         return _fit(model, rows, held_out, schedule, callbacks)
     watchers = keras.callbacks.CallbackList(
@@ -80,19 +85,22 @@ def train(
         model=model,
     )
     _make_variables(model, rows)
-    per_batch = bool(model.run_eagerly) or any(map(_watches_batches, callbacks))
+    per_batch = bool(model.run_eagerly) or _watches_batches(callbacks, TRAINING)
     epoch_of_training = _pass(model, model.train_step, rows, schedule.batch_size, per_batch)
     epoch_of_testing = None
     if held_out is not None:
-        epoch_of_testing = _pass(
-            model, model.test_step, held_out, schedule.validation_batch_size, bool(model.run_eagerly)
-        )
+        per_batch = bool(model.run_eagerly) or _watches_batches(callbacks, TESTING)
+        epoch_of_testing = _pass(model, model.test_step, held_out, schedule.validation_batch_size, per_batch)
     rng = np.random.RandomState(schedule.seed)
     model.stop_training = False
     try:
         watchers.on_train_begin()
         logs: dict[str, Any] = {}
-        for epoch in range(schedule.initial_epoch, schedule.epochs):
+        first = model._initial_epoch or schedule.initial_epoch  # BackupAndRestore goes on where it was
+        if schedule.shuffle:
+            for _ in range(schedule.initial_epoch, first):
+                rng.permutation(len(rows.X))
+        for epoch in range(first, schedule.epochs):
             watchers.on_epoch_begin(epoch)
             order = rng.permutation(len(rows.X)) if schedule.shuffle else np.arange(len(rows.X))
             logs = epoch_of_training(order, watchers.on_train_batch_begin, watchers.on_train_batch_end)
@@ -108,7 +116,7 @@ def train(
             watchers.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
-        if schedule.epochs > schedule.initial_epoch:
+        if schedule.epochs > first:
             model.optimizer.finalize_variable_values(model.trainable_variables)
         watchers.on_train_end(logs)
     finally:
@@ -179,19 +187,24 @@ def _pass(
     """One pass over rows, as a function of their order; it returns the metrics."""
     whole: Any = None
     one: Any = None
-    if keras.backend.backend() == "torch":
-        one = _torch_step(model, step, rows)
-    elif model.run_eagerly:
-        one = _eager_step(step, rows)
-    else:
-        from ._epochs import batch_graph, epoch_graph
 
-        if per_batch:
-            one = batch_graph(model, step, rows)
+    def prepare() -> None:
+        nonlocal whole, one
+        if keras.backend.backend() == "torch":
+            one = _torch_step(model, step, rows)
+        elif model.run_eagerly:
+            one = _eager_step(step, rows)
         else:
-            whole = epoch_graph(model, step, rows, size)
+            from ._epochs import batch_graph, epoch_graph
+
+            if per_batch:
+                one = batch_graph(model, step, rows)
+            else:
+                whole = epoch_graph(model, step, rows, size)
 
     def run(order: NDArray, begin: Callable[..., Any], end: Callable[..., Any]) -> dict[str, float]:
+        if whole is None and one is None:
+            prepare()  # not before, as callbacks may change the model when training begins
         model.reset_metrics()
         last = -(-len(order) // size) - 1
         if whole is not None:
@@ -234,15 +247,17 @@ def _torch_step(model: keras.Model, step: Callable[[Any], Any], rows: Rows) -> C
 
 def _batch(rows: Rows, index: NDArray) -> tuple[Any, ...]:
     X, y, weight = rows.take(index)
-    weight = weight if weight is None else weight / weight.mean()
+    if weight is not None and weight.mean() != 0:
+        weight = weight / weight.mean()
     return tuple(keras.ops.convert_to_tensor(a) for a in (X, y, weight) if a is not None)
 
 
-def _watches_batches(callback: Any) -> bool:
-    names = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+def _watches_batches(callbacks: list[Any], names: tuple[str, ...]) -> bool:
     base = keras.callbacks.Callback
-    return any(getattr(type(callback), name) is not getattr(base, name) for name in names) or any(
-        name in vars(callback) for name in names
+    return any(
+        getattr(type(callback), name) is not getattr(base, name) or name in vars(callback)
+        for callback in callbacks
+        for name in names
     )
 
 

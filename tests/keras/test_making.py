@@ -301,6 +301,20 @@ def test_what_is_not_keras_own_is_not_shared(rows, name):
     assert key(model, rows) is None
 
 
+def test_what_the_optimizer_was_built_for_is_part_of_the_key(rows):
+    keys = []
+    for first in (0, 1):
+        model = mlp(*(layers.Dense(D, "relu") for _ in range(3)), optimizer=keras.optimizers.SGD(0.1, momentum=0.5))
+        for k, layer in enumerate(model.layers):
+            layer.trainable = k in (first, first + 1)
+        _make_variables(model, rows)
+        for k, layer in enumerate(model.layers):
+            layer.trainable = k == 1
+        keys.append(key(model, rows))
+    assert None not in keys
+    assert keys[0] != keys[1]
+
+
 def test_a_method_that_was_replaced_is_part_of_the_key(rows, monkeypatch):
     model, call = mlp(), layers.Dense.call
     one = key(model, rows)

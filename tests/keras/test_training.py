@@ -109,6 +109,65 @@ def test_batch_callbacks_see_every_batch(data):
     assert [k for k, _ in seen[:5]] == [0, 1, 2, 3, 4]
 
 
+def test_test_batches_are_seen(data):
+    seen = []
+
+    class Watching(keras.callbacks.Callback):
+        def on_test_batch_end(self, batch, logs=None):
+            seen.append(batch)
+
+    X, y = data
+    train(build(), Rows(X, y, None), Rows(X, y, None), Schedule(1, 70, 16), [Watching()])
+    assert seen == [0, 1, 2, 3, 4]
+
+
+def test_a_callback_changes_the_model_when_training_begins(data):
+    class Freezing(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.model.layers[0].trainable = False
+
+    theirs, ours = both(data, callbacks=lambda: [Freezing()], epochs=2, optimizer="sgd")
+    assert_equal(theirs, ours)
+    np.testing.assert_array_equal(ours[1][1], 0)  # the frozen bias
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_training_goes_on_from_a_backup(data, tmp_path, shuffle):
+    class Interrupting(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    X, y = data
+    schedule = Schedule(4, 16, 16, shuffle=shuffle)
+    model = build()
+    weights = model.get_weights()
+    wanted = train(model, Rows(X, y, None), None, schedule, [])["loss"]
+    interrupted, again = build(weights), build()
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(KeyboardInterrupt):
+        train(interrupted, Rows(X, y, None), None, schedule, [backup, Interrupting()])
+    got = train(again, Rows(X, y, None), None, schedule, [backup])["loss"]
+    np.testing.assert_allclose(got, wanted[2:], rtol=1e-5)
+    for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    # the epoch of that backup is forgotten
+    assert len(train(again, Rows(X, y, None), None, Schedule(1, 16, 16), [])["loss"]) == 1
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_batches_without_weight_count_nothing(data, eager):
+    X, y = data
+    model = keras.Sequential([layers.Input((4,)), layers.Dense(1)])
+    model.compile("sgd", "mse", run_eagerly=eager)
+    before = model.get_weights()
+    weight = np.where(np.arange(70) < 35, 0.0, 1.0).astype("float32")
+    train(model, Rows(X[:35], y[:35], weight[:35]), None, Schedule(1, 35, 1), [])
+    for a, b in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert np.isfinite(train(model, Rows(X, y, weight), None, Schedule(1, 35, 1, shuffle=False), [])["loss"]).all()
+
+
 def test_a_batch_is_its_weighted_mean(data):
     """Weights of one sum and of another are the same, a weight of two is a row given twice."""
     X, y = data
