@@ -24,7 +24,7 @@ from ._globals import computing_in, seeded
 from ._losses import default_loss, loss_name, only_loss
 from ._model import Architecture, Packed, Recipe, renewed
 from ._network import ending_of, keras_network, predict_once
-from ._routing import ROUTES, accepted, callback_list, compile_arguments, routed, takes
+from ._routing import ROUTES, accepted, callback_list, compile_arguments, frozen, routed, takes, thawed
 from ._training import Rows, Schedule, train
 
 #: What ``fit__*`` may set.
@@ -167,14 +167,25 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
         return super().set_params(**params)  # type: ignore[attr-defined]
 
     def __sklearn_clone__(self) -> Any:
-        """A model is never trained itself, so that clones may share it; copying it could lose custom layers."""
-        if not isinstance(self.model, keras.Model):
-            return _clone_parametrized(self)
+        """Losses, metrics and optimizers keep all of their arguments, of which Keras' own copies lose some.
+
+        A model is never trained itself, so that clones may share it; copying it could lose custom layers.
+        """
+        shared = {"model": None} if isinstance(self.model, keras.Model) else {}
         bare: Any = object.__new__(type(self))
-        bare.__dict__.update(self.__dict__ | {"model": None})
+        bare.__dict__.update(self.__dict__ | self._frozen_parameters() | shared)
         twin = _clone_parametrized(bare)
-        twin.model = self.model
+        twin._thaw_parameters()
+        if shared:
+            twin.model = self.model
         return twin
+
+    def _frozen_parameters(self) -> dict[str, Any]:
+        return {name: frozen(value) for name, value in self.get_params(deep=False).items()}
+
+    def _thaw_parameters(self) -> None:
+        for name, value in self.get_params(deep=False).items():
+            setattr(self, name, thawed(value))
 
     @classmethod
     def _get_param_names(cls) -> list[str]:
@@ -343,7 +354,7 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
     # --- pickling
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
+        state = dict(super().__getstate__()) | self._frozen_parameters()
         state.pop("_networks", None)
         if "model_" in state:
             state["model_"] = Packed.of(self.model_, self._recipe, self._input_shape)
@@ -353,6 +364,7 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        self._thaw_parameters()
         # parameters first: the build function may be a method that reads them
         for name in ("model", "model_"):
             if isinstance(state.get(name), Packed):

@@ -147,7 +147,7 @@ def _is_keras(method: Any) -> bool:
 
 def mapped(item: Any, function: Callable[[Any], Any]) -> Any:
     """Apply a function inside lists, tuples and dicts."""
-    if isinstance(item, list | tuple):
+    if isinstance(item, list | tuple) and not hasattr(item, "_fields"):
         return type(item)(mapped(one, function) for one in item)
     if isinstance(item, Mapping):
         return {k: mapped(one, function) for k, one in item.items()}

@@ -170,6 +170,19 @@ def test_arguments_that_configurations_leave_out_travel(loss):
     assert float(back(y, p)) == float(loss(y, p))
 
 
+@pytest.mark.parametrize("trip", [*TRIPS.values(), clone], ids=[*TRIPS, "clone"])
+def test_parameters_keep_their_arguments(trip):
+    losses = [keras.losses.Huber(0.1), OwnLoss(3)]
+    metrics = {"a": keras.metrics.CosineSimilarity(axis=0)}
+    optimizer = keras.optimizers.SGD(Halving(0.3))
+    back = trip(KerasRegressor(gated, loss=losses, metrics=metrics, optimizer=optimizer, model__loss=losses[0]))
+    assert back.loss[0]._fn_kwargs == back.model__loss._fn_kwargs == {"delta": 0.1}
+    assert back.loss[1].power == 3
+    assert back.metrics["a"]._fn_kwargs == {"axis": 0}
+    assert back.optimizer._learning_rate.first == 0.3
+    assert back.optimizer is not optimizer
+
+
 def test_copies_have_all_arguments():
     assert fresh(keras.metrics.CosineSimilarity(axis=0))._fn_kwargs == {"axis": 0}
     assert fresh(SaidAdam(3.0)).factor == 3.0
