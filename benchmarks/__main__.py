@@ -45,18 +45,15 @@ def main() -> None:
     if options.device == "cuda" and not sees_a_gpu():
         print("Skipped: torch sees no GPU.")
         return
-    results = []
+    results, section = [], "cases" if options.device == "cpu" else options.device
     print(_table.head())
     for name in names:
         result = in_a_process(name, options)
+        print(_table.line(name, result), flush=True)
         if isinstance(result, Result):
             results.append(result)
-        print(_table.line(name, result), flush=True)
-    if not options.names and not options.tiny:
-        _table.write(
-            RESULTS, "cases" if options.device == "cpu" else options.device, _table.table(results, options.device)
-        )
-        print(f"written: {RESULTS.name}")
+        if not options.names and not options.tiny:  # now, as later cases take long
+            _table.write(RESULTS, section, _table.table(results, options.device))
     if len(results) < len(names):
         sys.exit(1)
 
