@@ -69,22 +69,38 @@ ERROR = "largest error beside float64"
 
 
 def deepshap_shap_30(setting: Setting) -> Case:
-    """DeepSHAP, 100 background rows, 500 x 30, MLP 64-64, both outputs"""
+    """DeepSHAP, 100 background rows, 500 x 30, MLP 64-64, both outputs
+
+    Each row and each background row is run once; pairs are formed in the hidden layers only. Beside the products: the
+    slopes of activations between row and background row, a division a unit and pair.
+    """
     return deepshap_shap(setting, 30, (64, 64), 30)
 
 
 def deepshap_shap_200(setting: Setting) -> Case:
-    """DeepSHAP, 100 background rows, 500 x 200, MLP 128-128, both outputs"""
+    """DeepSHAP, 100 background rows, 500 x 200, MLP 128-128, both outputs
+
+    Each row and each background row is run once; pairs are formed in the hidden layers only. Beside the products: the
+    slopes of activations between row and background row, a division a unit and pair.
+    """
     return deepshap_shap(setting, 200, (128, 128), 15)
 
 
 def deepshap_captum_30(setting: Setting) -> Case:
-    """DeepSHAP, 100 background rows, 500 x 30, MLP 64-64, one output"""
+    """DeepSHAP, 100 background rows, 500 x 30, MLP 64-64, one output
+
+    Each row and each background row is run once; pairs are formed in the hidden layers only. Beside the products: the
+    slopes of activations between row and background row, a division a unit and pair.
+    """
     return deepshap_captum(setting, 30, (64, 64), 30)
 
 
 def deepshap_captum_200(setting: Setting) -> Case:
-    """DeepSHAP, 100 background rows, 500 x 200, MLP 128-128, one output"""
+    """DeepSHAP, 100 background rows, 500 x 200, MLP 128-128, one output
+
+    Each row and each background row is run once; pairs are formed in the hidden layers only. Beside the products: the
+    slopes of activations between row and background row, a division a unit and pair.
+    """
     return deepshap_captum(setting, 200, (128, 128), 15)
 
 
