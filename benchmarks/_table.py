@@ -48,7 +48,7 @@ def table(results: list[Result], device: str) -> str:
         reached = "yes" if r.ratio >= r.wanted else "**no**"
         peer, ours = (f"{e:.2g}" for e in r.errors)
         rows.append(
-            f"| {r.work} | {r.peer_name} | {seconds(r.peer)} | {seconds(r.ours)} | **{r.ratio:.3g}** | {r.wanted:g}: "
+            f"| {r.work} | {r.peer_name} | {seconds(r.peer)} | {seconds(r.ours)} | **{r.ratio:.3g}** | {r.wanted:.2g}: "
             f"{reached} | {bare} | {peer} | {ours} |"
         )
     remarks = [f"* *{r.work}* ({r.measure}). {r.remark}" for r in results]
