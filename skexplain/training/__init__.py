@@ -1,0 +1,1 @@
+"""What is watched while a network trains."""

@@ -1,0 +1,53 @@
+"""Mean and variance of a stream, without the stream."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Moments:
+    """Running mean and variance of vectors, in float64.
+
+    Parameters
+    ----------
+    size : int
+        Numbers in a vector.
+
+    Attributes
+    ----------
+    count : int
+        Vectors seen.
+    mean : ndarray of shape (size,)
+    variance : ndarray of shape (size,)
+        Of the vectors seen (divided by their number, as `numpy.var`); 0 for fewer than two.
+
+    References
+    ----------
+    B. P. Welford, "Note on a method for calculating corrected sums of squares and products", Technometrics 1962.
+    T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances",
+    COMPSTAT 1982.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.count = 0
+        self.mean = np.zeros(size)
+        self._squares = np.zeros(size)  # sum of (x - mean)^2
+
+    @property
+    def variance(self) -> NDArray:
+        return self._squares / max(self.count, 1)
+
+    def add(self, samples: NDArray) -> None:
+        """Take in samples ``(n, size)``: the moments of the block are merged with those before."""
+        n = len(samples)
+        if n == 0:
+            return
+        samples = samples.astype(np.float64, copy=False)
+        mean = samples.mean(axis=0)
+        deviations = samples - mean
+        total = self.count + n
+        step = mean - self.mean
+        self._squares += np.einsum("ij,ij->j", deviations, deviations) + step**2 * (self.count * n / total)
+        self.mean += step * (n / total)
+        self.count = total
