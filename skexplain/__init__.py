@@ -25,7 +25,7 @@ _LAZY = {
     "from_fitted": "_fitted",
     "importances": "_explain",
 }
-_ROOMS = ("attributions", "comparison", "explanation", "exceptions", "keras", "plotting", "torch")
+_ROOMS = ("attributions", "comparison", "explanation", "exceptions", "keras", "plotting", "torch", "training")
 
 if TYPE_CHECKING:
     from ._columns import correlated_groups

@@ -68,17 +68,18 @@ class Watcher(BaseEstimator):
 
     # --- the estimators of this library
 
-    def look(self, X: NDArray, y: NDArray, names: Any = None) -> None:
+    def look(self, X: NDArray, y: NDArray | None = None, names: Any = None) -> None:
         """Take a sample of the rows of the training that is about to begin, and the names of its columns."""
         self._rows, self._targets = _sample(X, y)
         self._names = None if names is None else tuple(map(str, names))
 
     def finish(self) -> None:
-        """The training is over, and the weights are what they will be; let go of the model and the rows."""
+        """The training is over, and the weights are what they will be."""
         self._end()
-        self._release()
+        self.release()
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Let go of the model and the rows."""
         for name in ("_model", "_net", "_rows", "_targets"):
             self.__dict__.pop(name, None)
 

@@ -1,0 +1,195 @@
+"""ImportanceHistory: when a network learns its columns, and when it forgets them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import weightedtau
+from sklearn.utils.validation import check_scalar
+
+from .._explain import importances
+from .._fitted import from_fitted
+from ..attributions._registry import get_attribution
+from ._watcher import Watcher
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Weighted rank correlation from which on two rankings are the same: what matters keeps its place.
+SAME = 0.9
+#: Rows that importances are computed from, and the most that are compared with.
+N_ROWS, BACKGROUND = 200, 50
+
+
+class ImportanceHistory(Watcher):
+    """Importances while a network trains: when each column is learned, and when it is forgotten.
+
+    Choose it to see whether a ranking has settled, or a late epoch has begun to use a column that should not matter.
+    Any strategy that explains a trained network serves; cheap ones, such as ``"input_x_gradient"``, are evaluated
+    more often. For ``callbacks=`` of Keras, skorch and this library's estimators; in a loop of your own call
+    ``on_train_begin(model)``, after each epoch ``on_epoch_end()``, and ``on_train_end()``.
+
+    Parameters
+    ----------
+    strategy : str or object
+        A name or an object of `skexplain.attributions`.
+    every : int, default=1
+        Epochs from one evaluation to the next.
+    rows : int, array-like, pair (X, y) of them or None, default=None
+        Rows that importances are computed from, as the network reads them. A number: so many of the training rows, at
+        equal distances. None: 200 of them. Keras' own ``Model.fit`` and a loop of your own do not tell their rows, so
+        there rows must be given.
+    stop_when_stable : int, default=None
+        Stop the training when so many evaluations in a row have the ranking of the newest one: Vigna's weighted tau
+        of at least 0.9, in which important columns count most.
+    max_cost : float, default=0.1
+        Largest share of the training time that evaluations may take. What is due is left out until the time is there;
+        only the first evaluation, whose cost nobody knows, is made in any case.
+    feature_names : sequence of str, default=None
+        Names of the columns. None: those of the DataFrame that an estimator of this library was fitted on, if any.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_evaluations, n_columns)
+        Importances, each row with sum 1, or 0 where the network uses no column.
+    epochs : int ndarray of shape (n_evaluations,)
+        Epochs after which they were computed.
+    names : tuple of str
+    cost : float
+        Time of the evaluations as a share of the training time without them.
+    n_skipped : int
+        Evaluations that were due, and left out because of ``max_cost``.
+    stopped_epoch : int or None
+        Number of epochs after which training was stopped.
+
+    Raises
+    ------
+    ValueError
+        When no rows are known, or the strategy needs more than a trained network.
+
+    See Also
+    --------
+    skexplain.plotting.importance_history : its picture.
+
+    References
+    ----------
+    S. Vigna, "A weighted correlation index for rankings with ties", WWW 2015.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skexplain.torch import NeuralNetRegressor
+    >>> from skexplain.training import ImportanceHistory
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> history = ImportanceHistory("input_x_gradient", every=5, max_cost=1)
+    >>> net = NeuralNetRegressor(max_epochs=20, callbacks=[history], random_state=0).fit(X, y)
+    >>> history.values.shape[1], history.names[2]
+    (10, 'bmi')
+    """
+
+    stopped_epoch: int | None = None
+
+    def __init__(
+        self,
+        strategy: Any,
+        *,
+        every: int = 1,
+        rows: Any = None,
+        stop_when_stable: int | None = None,
+        max_cost: float = 0.1,
+        feature_names: Sequence[str] | None = None,
+    ) -> None:
+        self.strategy = strategy
+        self.every = every
+        self.rows = rows
+        self.stop_when_stable = stop_when_stable
+        self.max_cost = max_cost
+        self.feature_names = feature_names
+
+    @property
+    def cost(self) -> float:
+        return self._spent / self._trained if self._trained > 0 else 0.0
+
+    def to_frame(self) -> pd.DataFrame:
+        """Importances as a DataFrame: a row an evaluation, by its epoch, and a column for each of the data's."""
+        import pandas as pd
+
+        return pd.DataFrame(self.values, index=pd.Index(self.epochs, name="epoch"), columns=list(self.names))
+
+    def _begin(self) -> None:
+        check_scalar(self.every, "every", Integral, min_val=1)
+        check_scalar(self.max_cost, "max_cost", Real, min_val=0)
+        if self.stop_when_stable is not None:
+            check_scalar(self.stop_when_stable, "stop_when_stable", Integral, min_val=1)
+        strategy = self._strategy = get_attribution(self.strategy)
+        if getattr(strategy, "needs_training", False) or getattr(strategy, "needs_estimator", False):
+            raise ValueError(
+                f"strategy={strategy} cannot be evaluated while a network trains; choose one that explains a trained "
+                "network, such as 'input_x_gradient'."
+            )
+        self._X, self._y = self._chosen_rows()
+        if getattr(strategy, "needs_y", False) and self._y is None:
+            raise ValueError(f"strategy={strategy} compares predictions with the truth; pass rows=(X, y).")
+        self.values = np.empty((0, self._X[0].size))
+        self.epochs = np.empty(0, dtype=int)
+        names = self._names if self.feature_names is None else tuple(map(str, self.feature_names))
+        self.names = tuple(f"column {j}" for j in range(self.values.shape[1])) if names is None else names
+        self.stopped_epoch, self.stop_training, self.n_skipped, self._n_epochs = None, False, 0, 0
+        self._spent = self._last = self._trained = 0.0
+        self._began = time.perf_counter()
+
+    def _chosen_rows(self) -> tuple[NDArray, NDArray | None]:
+        rows = self.rows
+        if isinstance(rows, tuple) and len(rows) == 2:
+            return np.asarray(rows[0]), np.asarray(rows[1])
+        if rows is not None and not isinstance(rows, Integral):
+            return np.asarray(rows), None
+        if self._rows is None:
+            raise ValueError(
+                f"rows={rows!r}, but this training does not tell its rows; pass ImportanceHistory(..., rows=X), or "
+                "rows=(X, y)."
+            )
+        n = N_ROWS if rows is None else int(rows)
+        if n < 2:
+            raise ValueError(f"rows={rows!r}; importances need two rows at least.")
+        index = np.unique(np.linspace(0, len(self._rows) - 1, min(n, len(self._rows))).astype(int))
+        return self._rows[index], None if self._targets is None else self._targets[index]
+
+    def _epoch(self, logs: dict[str, float]) -> None:
+        self._n_epochs += 1
+        now = time.perf_counter()
+        self._trained = now - self._began - self._spent
+        if self._n_epochs % self.every:
+            return
+        if len(self.values) and self._spent + self._last > self.max_cost * self._trained:
+            self.n_skipped += 1
+            return
+        shares = self._shares()
+        self._last = time.perf_counter() - now
+        self._spent += self._last
+        self.values = np.vstack([self.values, shares])
+        self.epochs = np.append(self.epochs, self._n_epochs)
+        if self._is_stable():
+            self.stopped_epoch = self._n_epochs
+            self._stop()
+
+    def _shares(self) -> NDArray:
+        X, y = self._X, self._y
+        model = from_fitted(self._model, X, y, attribution=self._strategy, random_state=0)
+        return importances(model, X, y, background=X[:BACKGROUND]).normalized
+
+    def _is_stable(self) -> bool:
+        """Whether the newest ranking is that of so many evaluations before it."""
+        if self.stop_when_stable is None or len(self.values) <= self.stop_when_stable:
+            return False
+        *before, newest = self.values[-self.stop_when_stable - 1 :]
+        return all(weightedtau(newest, values, rank=None).statistic >= SAME for values in before)
+
+    def _end(self) -> None:
+        self._trained = time.perf_counter() - self._began - self._spent
+        del self._X, self._y

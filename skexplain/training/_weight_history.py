@@ -1,0 +1,247 @@
+"""WeightHistory: the weights on the input columns through the training."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from numbers import Integral
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+from sklearn.utils.validation import check_scalar
+
+from ._weight_watcher import WeightWatcher
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class WeightHistory(WeightWatcher):
+    """Records the weights on the input columns while a network trains.
+
+    Choose it to look at how a first layer settles, by `skexplain.plotting`, and for the figures of single columns.
+    The strategies ``weight_std``, ``weight_range``, ``weight_mean_abs`` and ``weight_path_length`` are made from it.
+    For ``callbacks=`` of Keras, skorch and this library's estimators; in a loop of your own call
+    ``on_train_begin(model)``, after each step ``on_batch_end()`` if ``per="step"``, after each epoch
+    ``on_epoch_end()``, and ``on_train_end()``.
+
+    Parameters
+    ----------
+    per : {"epoch", "step"}, default="epoch"
+        When a sample is taken.
+    every : int, default=1
+        Epochs or steps from one sample to the next.
+    max_samples : int, default=512
+        Most samples that are kept in memory. When they are full every second is dropped, and from then on only every
+        second is taken, and so on: what is kept is always evenly spaced, the initial weights first.
+    path : str or Path, default=None
+        A file for the samples, as float16, of which ``weights`` reads through `numpy.memmap`. ``max_samples`` then
+        does not apply, and a sample keeps 3 digits. Its name ends in ".part" until the training is over.
+    feature_names : sequence of str, default=None
+        Names of the columns. None: those of the DataFrame that an estimator of this library was fitted on, if any.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_samples, n_columns, n_weights)
+        Of each column the weights to all hidden units; 0 where columns have fewer weights than others. The first
+        sample holds the initial weights.
+    times : int ndarray of shape (n_samples,)
+        Epochs or steps after which the samples were taken.
+    stride : int
+        Epochs or steps from one sample to the next, after what was dropped.
+    names : tuple of str
+
+    Raises
+    ------
+    UnsupportedModelError
+        When no layer has weights on single columns.
+    sklearn.exceptions.NotFittedError
+        When the weights are read before a training is over.
+
+    See Also
+    --------
+    skexplain.plotting.weight_animation : and other pictures of it.
+    VarianceImportanceTorch, VarianceImportanceKeras : one figure a column, without a history.
+
+    Notes
+    -----
+    Used for another training it starts afresh, unless the weights are those that the last one ended with.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skexplain.torch import NeuralNetRegressor
+    >>> from skexplain.training import WeightHistory
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> history = WeightHistory()
+    >>> net = NeuralNetRegressor(max_epochs=20, callbacks=[history], random_state=0).fit(X, y)
+    >>> history.weights.shape, history.names[2]
+    ((21, 10, 64), 'bmi')
+    """
+
+    def __init__(
+        self,
+        *,
+        per: str = "epoch",
+        every: int = 1,
+        max_samples: int = 512,
+        path: Any = None,
+        feature_names: Sequence[str] | None = None,
+    ) -> None:
+        self.per = per
+        self.every = every
+        self.max_samples = max_samples
+        self.path = path
+        self.feature_names = feature_names
+
+    @property
+    def weights(self) -> NDArray:
+        layout = self._watched()
+        assert layout is not None
+        return layout.by_column(np.asarray(self._samples()))
+
+    @property
+    def times(self) -> NDArray:
+        self._watched()
+        return np.array(self._times)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        n = self._watched().n_columns
+        given = self._names if self.feature_names is None else tuple(map(str, self.feature_names))
+        names = tuple(f"column {j}" for j in range(n)) if given is None else given
+        if len(names) != n:
+            raise ValueError(f"feature_names has {len(names)} names for {n} columns.")
+        return names
+
+    def std(self) -> NDArray:
+        """Standard deviation of each weight over the training, summed over a column's weights, ``(n_columns,)``."""
+        return self._summed(self._samples().std(axis=0, dtype=np.float64))
+
+    def range(self) -> NDArray:
+        """Largest less smallest value of each weight, summed over a column's weights, ``(n_columns,)``."""
+        return self._summed(np.ptp(self._samples(), axis=0))
+
+    def mean_abs(self) -> NDArray:
+        """Mean size of each weight over the training, summed over a column's weights, ``(n_columns,)``."""
+        return self._summed(np.abs(self._samples()).mean(axis=0, dtype=np.float64))
+
+    def path_length(self) -> NDArray:
+        """Sum of all changes of each weight, whatever their sign, summed over a column's weights, ``(n_columns,)``.
+
+        Changes from one sample to the next: the longer the stride, the more ways back and forth are missed.
+        """
+        return self._summed(np.abs(np.diff(self._samples().astype(np.float64), axis=0)).sum(axis=0))
+
+    def density_figures(self, above: float = 1.0) -> pd.DataFrame:
+        """Figures of the part of each column's density curve that lies above a height.
+
+        All values that a column's weights took are described by the normal density with their mean and standard
+        deviation; the density is read at each of the values, and figures are made of the densities above ``above``. A
+        column whose weights stay together has a high, narrow curve; one whose weights move has a low one.
+
+        Parameters
+        ----------
+        above : float, default=1
+            Densities up to it are left out.
+
+        Returns
+        -------
+        DataFrame
+            One row a column of the data; ``len``, ``max``, ``sum``, ``mean`` and ``stdev`` (divided by n - 1) of its
+            densities above the height, NaN where there are too few. Infinite where the weights never differ.
+
+        References
+        ----------
+        "Feature importance in neural networks", 2022, github.com/SkinnyPigeon/weights-in-neural-networks.
+        """
+        import pandas as pd
+
+        rows = []
+        for values in np.moveaxis(self.weights.astype(np.float64), 1, 0):
+            density = self._density(values.ravel())
+            high = density[density > above]
+            n = len(high)
+            with np.errstate(invalid="ignore"):
+                rows.append(
+                    {
+                        "len": n,
+                        "max": high.max() if n else np.nan,
+                        "sum": high.sum(),
+                        "mean": high.mean() if n else np.nan,
+                        "stdev": high.std(ddof=1) if n > 1 else np.nan,
+                    }
+                )
+        return pd.DataFrame(rows, index=pd.Index(self.names, name="feature"))
+
+    @staticmethod
+    def _density(values: NDArray) -> NDArray:
+        """Normal density of values at themselves."""
+        scale = values.std(ddof=1) if len(values) > 1 else 0.0
+        return norm.pdf(values, values.mean(), scale) if scale > 0 else np.full(len(values), np.inf)
+
+    def _summed(self, values: NDArray) -> NDArray:
+        return self._watched().per_column(values)
+
+    def _begin(self) -> None:
+        check_scalar(self.max_samples, "max_samples", Integral, min_val=2)
+        super()._begin()
+        if self.path is not None and not self._unfinished.exists():  # the training goes on
+            shutil.copyfile(self.path, self._unfinished)
+
+    def _end(self) -> None:
+        super()._end()
+        if self.path is not None and self._unfinished.exists():
+            os.replace(self._unfinished, self.path)
+
+    @property
+    def _unfinished(self) -> Path:
+        """Where samples are written until the training is over."""
+        return Path(f"{self.path}.part")
+
+    def _reset(self, size: int) -> None:
+        self._size, self.stride = size, int(self.every)
+        self._times: list[int] = []
+        self._kept: list[NDArray] = []
+        if self.path is not None:
+            self._unfinished.write_bytes(b"")
+
+    def _take(self, samples: NDArray, times: NDArray) -> None:
+        for sample, time in zip(samples, times.tolist(), strict=True):
+            if time % self.stride:
+                continue
+            if self.path is not None:
+                self._append(sample)
+            else:
+                if len(self._kept) == self.max_samples:
+                    self._thin_out()
+                    if time % self.stride:
+                        continue
+                self._kept.append(sample.astype(np.float32))
+            self._times.append(time)
+
+    def _thin_out(self) -> None:
+        self.stride *= 2
+        self._kept, self._times = self._kept[::2], self._times[::2]
+
+    def _append(self, sample: NDArray) -> None:
+        with np.errstate(over="ignore"):
+            half = sample.astype(np.float16)
+        if not np.isfinite(half).all():
+            raise ValueError(
+                f"WeightHistory: a weight of {np.abs(sample).max():.3g} is too large for float16, in which samples are "
+                f"written to path={str(self.path)!r}. Leave path out."
+            )
+        with open(self._unfinished, "ab") as file:
+            file.write(half.tobytes())
+
+    def _samples(self) -> NDArray:
+        """``(n_samples, size)``."""
+        self._watched()
+        if self.path is None:
+            return np.array(self._kept)
+        return np.memmap(self.path, dtype=np.float16, mode="r", shape=(len(self._times), self._size))

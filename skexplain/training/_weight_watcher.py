@@ -1,0 +1,158 @@
+"""WeightWatcher: a watcher of the weights on the input columns."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_scalar
+
+from ._input_weights import InputWeights, input_weights
+from ._watcher import Watcher
+
+#: Numbers that are collected before they are looked at together.
+BUFFER = 2**17
+#: Largest ratio of the columns' spreads at which they count as on one scale.
+ONE_SCALE = 10
+
+
+class WeightWatcher(Watcher):
+    """Base: takes samples of the weights each epoch or step, several at a time.
+
+    A subclass implements `_reset`, `_take` and `_finish`.
+    """
+
+    per: str
+    every: int = 1
+
+    _weights: InputWeights | None = None
+    _final: NDArray | None = None
+    _n_seen = 0
+
+    def _reset(self, size: int) -> None:
+        """Forget an earlier training; samples will have ``size`` numbers."""
+        raise NotImplementedError
+
+    def _take(self, samples: NDArray, times: NDArray) -> None:
+        """Take in samples ``(n, size)`` of the weights, after so many epochs or steps; 0 are the initial weights."""
+        raise NotImplementedError
+
+    @property
+    def per_step(self) -> bool:  # type: ignore[override]
+        return self.per == "step"
+
+    def initialize(self) -> WeightWatcher:
+        """Part of skorch's protocol: forget an earlier training."""
+        self._final = None
+        return self
+
+    def _begin(self) -> None:
+        if self.per not in ("epoch", "step"):
+            raise ValueError(f"per={self.per!r} must be 'epoch' or 'step'.")
+        check_scalar(self.every, "every", Integral, min_val=1)
+        weights = self._weights = input_weights(self._model, self._rows)
+        now = np.empty((1, weights.size))
+        weights.read_into(now[0])
+        self._check(now)
+        # the weights are where the last training left them: the same training goes on
+        goes_on = self._final is not None and np.array_equal(self._final, now[0])
+        self._final = None
+        if not goes_on:
+            self._n_seen = 0
+            self._reset(weights.size)
+            self._take(now, np.zeros(1, dtype=int))
+        self._buffer = np.empty((int(np.clip(BUFFER // max(weights.size, 1), 1, 256)), weights.size))
+        self._filled = 0
+
+    def _step(self) -> None:
+        self._n_seen += 1
+        if self._n_seen % self.every:
+            return
+        assert self._weights is not None
+        self._weights.read_into(self._buffer[self._filled])
+        self._filled += 1
+        if self._filled == len(self._buffer):
+            self._flush()
+
+    def _steps(self, weights: list[NDArray]) -> None:
+        self._flush()
+        n = len(weights[0])
+        times = self._n_seen + 1 + np.arange(n)
+        due = times % self.every == 0
+        samples = np.concatenate([block.reshape(n, -1)[due] for block in weights], axis=1)
+        self._n_seen += n
+        self._pass_on(samples, times[due])
+
+    def _epoch(self, logs: dict[str, float]) -> None:
+        if self.per == "epoch":
+            self._step()
+            self._flush()  # what is not a number is told at once
+
+    def _flush(self) -> None:
+        if self._filled:
+            last = self._n_seen // self.every
+            times = self.every * (last - self._filled + 1 + np.arange(self._filled))
+            self._pass_on(self._buffer[: self._filled], times)
+            self._filled = 0
+
+    def _pass_on(self, samples: NDArray, times: NDArray) -> None:
+        self._check(samples)
+        self._take(samples, times)
+
+    def _check(self, samples: NDArray) -> None:
+        if not np.isfinite(samples).all():
+            raise ValueError(
+                f"{type(self).__name__}: weights of the first layer are NaN or infinite after {self._n_seen} "
+                f"{self.per}s; the training has diverged. Standardise X or lower the learning rate."
+            )
+
+    def _end(self) -> None:
+        weights = self._weights
+        if weights is None:
+            raise ValueError(f"{type(self).__name__}: on_train_end() was called before on_train_begin().")
+        if weights.kernels and weights.kernels[0].read is _gone:
+            return  # skorch's, after the estimator's own
+        self._flush()
+        final = np.empty(weights.size)
+        weights.read_into(final)
+        self._check(final)
+        self._final = final
+        if self._rows is not None:
+            self._warn_of_scales(weights.spread(self._rows))
+        del self._buffer
+        # what is kept knows which weight belongs to which column, but no model
+        kernels = tuple(replace(kernel, read=_gone) for kernel in weights.kernels)
+        self._weights = replace(weights, kernels=kernels, spread=_gone)
+
+    def _warn_of_scales(self, spread: NDArray) -> None:
+        varying = np.flatnonzero(spread > 0)
+        if len(varying) < 2:
+            return
+        low, high = varying[spread[varying].argmin()], varying[spread[varying].argmax()]
+        if spread[high] > ONE_SCALE * spread[low]:
+            name = [self._names[j] if self._names else f"column {j}" for j in (low, high)]
+            warnings.warn(
+                f"{type(self).__name__}: the columns are not on one scale (the standard deviation of {name[1]} is "
+                f"{spread[high]:.3g}, of {name[0]} {spread[low]:.3g}), so their weights cannot be compared. Put a "
+                "StandardScaler or a normalisation layer in front of the network.",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def _watched(self) -> InputWeights:
+        """The weights of a training that is over."""
+        if self._final is None or self._weights is None:
+            raise NotFittedError(
+                f"This {type(self).__name__} has watched no training to its end; train with it as a callback, or call "
+                "on_train_begin(), on_epoch_end() and on_train_end() in your loop."
+            )
+        return self._weights
+
+
+def _gone(*args: Any) -> NDArray:
+    raise NotFittedError("The training is over, and its model is not kept.")

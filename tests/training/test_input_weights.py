@@ -1,0 +1,73 @@
+"""From weights to columns."""
+
+import numpy as np
+import pytest
+
+from skexplain.exceptions import UnsupportedModelError
+from skexplain.training._input_weights import InputWeights, Kernel, input_weights
+
+RNG = np.random.default_rng(0)
+
+
+def dense(shape, axis):
+    n = shape[axis]
+    return Kernel(
+        lambda: np.arange(np.prod(shape), dtype=float).reshape(shape), shape, axis, np.arange(n), np.arange(n)
+    )
+
+
+def layout(*kernels, n_columns):
+    return InputWeights(kernels, n_columns, lambda X: X.std(axis=0))
+
+
+def test_the_two_orientations():
+    values = RNG.normal(size=(3, 5))
+    assert np.allclose(layout(dense((3, 5), 0), n_columns=3).per_column(values.ravel()), values.sum(axis=1))
+    assert np.allclose(layout(dense((5, 3), 1), n_columns=3).per_column(values.T.ravel()), values.sum(axis=1))
+    assert np.allclose(layout(dense((5, 3), -1), n_columns=3).by_column(values.T.reshape(1, -1)), values)
+
+
+def test_a_channel_belongs_to_all_of_its_steps():
+    # 4 steps of 2 channels, a convolution of width 3 with 5 filters, channels before the filters
+    kernel = Kernel(lambda: np.zeros((3, 2, 5)), (3, 2, 5), -2, np.arange(8), np.tile([0, 1], 4))
+    values = RNG.normal(size=(3, 2, 5))
+    got = layout(kernel, n_columns=8).per_column(values.ravel())
+    assert np.allclose(got, np.tile(values.sum(axis=(0, 2)), 4))
+
+
+def test_inputs_of_one_column_are_summed():
+    # column 1 is embedded in two inputs, column 0 is a number
+    kernel = Kernel(lambda: np.zeros((3, 4)), (3, 4), 0, np.array([1, 1, 0]), np.array([0, 1, 2]))
+    values = RNG.normal(size=(3, 4))
+    found = layout(kernel, n_columns=2)
+    assert np.allclose(found.per_column(values.ravel()), [values[2].sum(), values[:2].sum()])
+    by_column = found.by_column(values.reshape(1, -1))
+    assert by_column.shape == (1, 2, 8)
+    assert np.allclose(by_column[0, 1], values[:2].ravel())
+    assert np.allclose(by_column[0, 0], [*values[2], 0, 0, 0, 0])
+
+
+def test_several_layers_count_together():
+    a, b = RNG.normal(size=(3, 2)), RNG.normal(size=(4, 3))
+    found = layout(dense((3, 2), 0), dense((4, 3), 1), n_columns=3)
+    flat = np.concatenate([a.ravel(), b.ravel()])
+    assert np.allclose(found.per_column(flat), a.sum(axis=1) + b.sum(axis=0))
+    assert np.allclose(found.by_column(flat[None])[0], np.hstack([a, b.T]))
+    assert found.size == 18
+
+
+def test_columns_without_weights_get_nothing():
+    kernel = Kernel(lambda: np.ones((2, 3)), (2, 3), 0, np.array([0, 2]), np.array([0, 1]))
+    assert layout(kernel, n_columns=4).per_column(np.ones(6)).tolist() == [3, 0, 3, 0]
+
+
+def test_reading_puts_one_kernel_after_the_other():
+    found = layout(dense((3, 2), 0), dense((2, 2), 0), n_columns=3)
+    out = np.empty(10)
+    found.read_into(out)
+    assert out.tolist() == [*range(6), *range(4)]
+
+
+def test_only_networks_can_be_watched():
+    with pytest.raises(UnsupportedModelError, match="A list is no network whose training can be watched"):
+        input_weights([])
