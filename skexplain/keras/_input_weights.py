@@ -1,0 +1,376 @@
+"""Which weights of a Keras model belong to which column of its input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from ..exceptions import UnsupportedModelError
+from ..training._input_weights import InputWeights, Kernel
+from ..training._moments import Moments
+from ._activation import calling, exclusive, unchanged
+from ._default import Standardise, every_layer
+from ._first_dense import PASSING, _each_alone
+
+#: Layers after which the numbers of a row are in the same order, each changed by itself if at all.
+ORDER_KEPT = (
+    *PASSING,
+    keras.layers.Reshape,
+    keras.layers.BatchNormalization,
+    keras.layers.Normalization,
+    keras.layers.Rescaling,
+    Standardise,
+)
+RECURRENT = (keras.layers.SimpleRNN, keras.layers.LSTM, keras.layers.GRU)
+CELLS = (keras.layers.SimpleRNNCell, keras.layers.LSTMCell, keras.layers.GRUCell)
+CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+#: Most numbers of rows that the model is run on at once.
+AT_ONCE = 2**22
+#: Part of a number by which it may differ between rows of one batch although the same was computed.
+NOISE = 1e-6
+REMEDY = "Use attribution='permutation' instead."
+
+
+def find(model: Any, X: NDArray | None = None) -> InputWeights:
+    """Find the weights on a model's input columns; see `skexplain.training._input_weights.input_weights`."""
+    features = _features(model, X)
+    found = _straight(model, features) or _by_trial(model, features, X)
+    by_layer: dict[int, list[_Taken]] = {}
+    for taken in found:  # more than once for a layer that is used more than once
+        by_layer.setdefault(id(taken.taker.layer), []).append(taken)
+    kernels = []
+    for uses in by_layer.values():
+        pairs = np.concatenate([[taken.columns, taken.inputs] for taken in uses], axis=1)
+        columns, inputs = np.unique(pairs[:, pairs[0] >= 0], axis=1)
+        taker = uses[0].taker
+        for owner in taker.owners:
+            kernels.append(Kernel(Reading(owner), tuple(owner.kernel.shape), taker.axis, columns, inputs))
+    n_columns = int(np.prod(features))
+    return InputWeights(tuple(kernels), n_columns, partial(_spread, model, found, n_columns))
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Gives a layer's kernel as it is now.
+
+    Attributes
+    ----------
+    layer : keras.layers.Layer
+    """
+
+    layer: Any
+
+    def __call__(self) -> NDArray:
+        kernel = self.layer.kernel
+        return keras.ops.convert_to_numpy(getattr(kernel, "value", kernel))  # a tensor where it is adapted (LoRA)
+
+
+@dataclass(frozen=True, eq=False)
+class _Taker:
+    """A layer whose weights may be those on the columns.
+
+    Attributes
+    ----------
+    layer : keras.layers.Layer
+        What is called.
+    owners : tuple
+        Layers or cells that have the kernels.
+    axis, input_axis : int
+        Of the kernel and of what enters: the axis over the layer's inputs.
+    """
+
+    layer: Any
+    owners: tuple[Any, ...]
+    axis: int = 0
+    input_axis: int = -1
+
+
+@dataclass(frozen=True, eq=False)
+class _Taken:
+    """Numbers that enter a layer, and the columns that they are.
+
+    Attributes
+    ----------
+    taker : _Taker
+    call : int
+        Which of the calls of layers that are looked at.
+    columns, inputs : int ndarray of shape (n_numbers,)
+        Column of each number, -1 for none, and which of the layer's inputs it is.
+    """
+
+    taker: _Taker
+    call: int
+    columns: NDArray
+    inputs: NDArray
+
+
+def _features(model: Any, X: NDArray | None) -> tuple[int, ...]:
+    """Shape of a row."""
+    if not isinstance(model, keras.Model) or keras.backend.backend() not in ("tensorflow", "torch"):
+        raise UnsupportedModelError(
+            f"The training of a {type(model).__module__}.{type(model).__name__} is watched in Keras "
+            f"{keras.__version__} on TensorFlow or torch only."
+        )
+    if not model.built:
+        raise UnsupportedModelError("The model has no weights yet; give it an Input, or call it on a batch first.")
+    inputs = getattr(model, "inputs", None)
+    if isinstance(inputs, list) and len(inputs) > 1:
+        raise UnsupportedModelError(f"The model has {len(inputs)} inputs; only one table of columns can be watched.")
+    if X is not None:
+        return X.shape[1:]
+    shape = inputs[0].shape if inputs else (model.get_build_config() or {}).get("input_shape")
+    if not isinstance(shape, list | tuple) or not all(isinstance(n, int) for n in shape[1:]):
+        raise UnsupportedModelError("The model does not say how many numbers a row has; pass X, a few rows.")
+    return tuple(shape[1:])
+
+
+def _taker(layer: Any) -> _Taker | None:
+    """Whether it is known which of a layer's weights belong to which of its inputs."""
+    if not type(layer).call.__module__.startswith("keras."):
+        return None
+    if isinstance(layer, keras.layers.TimeDistributed):
+        inner = _taker(layer.layer)
+        return inner and (_Taker(layer, inner.owners, inner.axis) if inner.input_axis == -1 else None)
+    if isinstance(layer, keras.layers.Bidirectional):
+        both = [_taker(one) for one in (layer.forward_layer, layer.backward_layer)]
+        return None if None in both else _Taker(layer, tuple(one.owners[0] for one in both if one))
+    if isinstance(layer, keras.layers.RNN):
+        known = isinstance(layer, RECURRENT) or isinstance(layer.cell, CELLS)
+        return _Taker(layer, (layer.cell,)) if known else None
+    if getattr(layer, "quantization_mode", None) not in (None, "float8"):  # no numbers that are trained
+        return None
+    if isinstance(layer, keras.layers.Dense):
+        return _Taker(layer, (layer,))
+    if isinstance(layer, CONVOLUTIONS) and layer.groups == 1:
+        return _Taker(layer, (layer,), -2, -1 if layer.data_format == "channels_last" else 1)
+    if isinstance(layer, keras.layers.EinsumDense):
+        axis = _contracted(layer.equation)
+        return None if axis is None else _Taker(layer, (layer,), axis)
+    return None
+
+
+def _contracted(equation: str) -> int | None:
+    """Axis of the weights that runs over the last of the inputs, if ``equation`` is a dense layer on it."""
+    given, out = equation.replace(" ", "").replace("...", "").split("->")
+    x, kernel = given.split(",")
+    shared = set(x) & set(kernel)
+    return kernel.index(x[-1]) if x and shared == {x[-1]} and x[-1] not in out else None
+
+
+def _own_matrices(layer: Any) -> bool:
+    """Whether a layer itself, and no layer in it, has weights that may mix its inputs."""
+    return any(len(v.shape) > 1 for v in layer._trainable_variables)  # not public; all but those of layers in it
+
+
+def _straight(model: Any, features: tuple[int, ...]) -> list[_Taken] | None:
+    """The layer, where no more than the order of the input's numbers need be known; else None."""
+    for layer in _each_alone(model):
+        if layer is None or "call" in vars(layer):
+            return None
+        taker = _taker(layer)
+        if taker is not None:
+            n = int(np.prod(features))
+            width = taker.owners[0].kernel.shape[taker.axis]
+            if taker.input_axis != -1 or n % width:
+                return None
+            return [_Taken(taker, 0, np.arange(n), np.arange(n) % width)]
+        if type(layer) not in ORDER_KEPT or getattr(layer, "data_format", None) == "channels_first":
+            return None
+    return None
+
+
+def _by_trial(model: Any, features: tuple[int, ...], X: NDArray | None) -> list[_Taken]:
+    """The layers, by what enters them when columns are changed.
+
+    Columns are changed together, once those whose number has a certain bit and once the others, so that what changes
+    spells the number of the one column that an entry depends on, or that there are several.
+    """
+    layers, takers = _looked_at(model)
+    n = int(np.prod(features))
+    bits = max(1, (n - 1).bit_length())
+    switches = np.array([(np.arange(n) >> b & 1) == v for b in range(bits) for v in (0, 1)])
+    changed: list[tuple[Any, NDArray]] = []
+    for base, other in _trials(n, X):
+        rows = np.where(switches, other, base).reshape(-1, *features)
+        first = base.reshape(1, *features)
+        size = max(1, AT_ONCE // n)
+        parts = [
+            _changes(_entering(model, layers, _as_read(model, np.concatenate([first, rows[k : k + size]]), X)))
+            for k in range(0, len(rows), size)
+        ]
+        seen = [(calls[0][0], np.concatenate([c for _, c in calls])) for calls in zip(*parts, strict=True)]
+        if changed and [(layer, c.shape) for layer, c in changed] != [(layer, c.shape) for layer, c in seen]:
+            raise UnsupportedModelError(f"Which layers the model calls depends on the numbers in a row. {REMEDY}")
+        changed = [(layer, c | old) for (layer, c), (_, old) in zip(seen, changed or seen, strict=True)]
+    found = []
+    for call, (layer, c) in enumerate(changed):
+        if c.any():
+            taker = takers.get(id(layer))
+            if taker is None:
+                raise UnsupportedModelError(
+                    f"Columns enter layer {layer.name!r} ({type(layer).__name__}), of whose weights it is not known "
+                    f"which belong to which column. {REMEDY}"
+                )
+            columns = _spelled(c, n, layer)
+            shape = c.shape[1:]
+            inputs = np.indices(shape)[taker.input_axis % c.ndim - 1]
+            found.append(_Taken(taker, call, columns, inputs.ravel()))
+    if not found:
+        raise UnsupportedModelError(f"The model has no layer with weights that takes columns of its input. {REMEDY}")
+    return found
+
+
+def _looked_at(model: Any) -> tuple[list[Any], dict[int, _Taker]]:
+    """Layers whose calls are looked at, none inside another, and by id those that are known."""
+    if _own_matrices(model):
+        raise UnsupportedModelError(
+            f"{type(model).__name__} has weights outside of layers, so it is not known which belong to which column. "
+            f"{REMEDY}"
+        )
+    layers: list[Any] = []
+    takers: dict[int, _Taker] = {}
+    inside: set[int] = set()
+    for layer in every_layer(model):
+        taker = _taker(layer)
+        known = isinstance(layer, keras.layers.Embedding | keras.layers.PReLU)
+        recurrent = isinstance(layer, keras.layers.RNN)
+        if taker is not None or (not known and (recurrent or _own_matrices(layer))):
+            layers.append(layer)
+            inside |= {id(one) for one in every_layer(layer)}
+            if taker is not None:
+                takers[id(layer)] = taker
+    return [layer for layer in layers if id(layer) not in inside], takers
+
+
+def _trials(n: int, X: NDArray | None) -> Iterator[tuple[NDArray, NDArray]]:
+    """A row and other numbers in its columns; those between 0 and 1 are valid codes for look-ups too."""
+    zeros, ones = np.zeros(n), np.ones(n)
+    yield zeros, ones
+    yield ones, zeros
+    rng = np.random.default_rng(0)
+    yield rng.uniform(0, 0.5, n), rng.uniform(0.5, 1, n)
+    if X is not None and len(X):
+        rows = X[:1000].reshape(-1, n)
+        base, low, high = rows[0], rows.min(axis=0), rows.max(axis=0)
+        yield base, np.where(high - base > base - low, high, low)
+        yield base, zeros
+
+
+def _as_read(model: Any, rows: NDArray, X: NDArray | None) -> Any:
+    inputs = getattr(model, "inputs", None)
+    dtype = inputs[0].dtype if inputs else keras.config.floatx() if X is None else str(X.dtype)
+    return keras.ops.convert_to_tensor(rows.astype(dtype))
+
+
+def _changes(calls: list[tuple[Any, NDArray]]) -> list[tuple[Any, NDArray]]:
+    """For each call which numbers of the later rows differ from those of the first."""
+    found = []
+    for layer, v in calls:
+        v = v.astype(np.float64)
+        first, rest = v[:1], v[1:]
+        with np.errstate(invalid="ignore"):
+            alike = (rest == first) | (np.abs(rest - first) <= NOISE * np.minimum(np.abs(rest), np.abs(first)))
+        found.append((layer, ~(alike | (np.isnan(rest) & np.isnan(first)))))
+    return found
+
+
+def _spelled(changed: NDArray, n: int, layer: Any) -> NDArray:
+    """Column that each number entering a layer depends on, -1 for none."""
+    without, with_bit = (changed[k::2].reshape(len(changed) // 2, -1) for k in (0, 1))
+    columns = (with_bit * 2 ** np.arange(len(with_bit))[:, None]).sum(axis=0)
+    varies = (without | with_bit).any(axis=0)
+    one = (without ^ with_bit).all(axis=0) & (columns < n)
+    if (varies & ~one).any():
+        raise UnsupportedModelError(
+            f"Columns are mixed before they enter layer {layer.name!r} ({type(layer).__name__}), the first with "
+            f"weights, so no weights belong to one of them. {REMEDY}"
+        )
+    return np.where(varies, columns, -1)
+
+
+class _EnoughError(BaseException):
+    """All that was to be seen has been; not an Exception, to which Keras adds what it knows of the call."""
+
+
+def _entering(model: Any, layers: list[Any], x: Any, most: int | None = None) -> list[tuple[Any, NDArray]]:
+    """What enters each of these layers, in the order of their calls, which give the same numbers for all rows.
+
+    Parameters
+    ----------
+    model, layers
+    x : tensor
+        Rows, in inference mode.
+    most : int, optional
+        Number of calls after which to stop.
+    """
+    seen: list[tuple[Any, NDArray]] = []
+
+    def observed(layer: Any, own: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            entering = args[0] if args else next(iter(kwargs.values()))
+            if len(entering) != len(x):
+                raise UnsupportedModelError(
+                    f"Layer {layer.name!r} ({type(layer).__name__}) takes parts of rows as rows, so it is not known "
+                    f"which of its inputs come from which column. {REMEDY}"
+                )
+            seen.append((layer, keras.ops.convert_to_numpy(entering)))
+            if len(seen) == most:
+                raise _EnoughError
+            number = len(seen)
+            return keras.tree.map_structure(lambda v: _constant(v, number), own(*args, **kwargs))
+
+        return call
+
+    with exclusive, unchanged(model), keras.StatelessScope(), _without_graphs(), ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(calling(layer, observed(layer, layer.call)))
+        with suppress(_EnoughError):
+            model(x, training=False) if getattr(model, "_call_has_training_arg", True) else model(x)
+    return seen
+
+
+def _constant(v: Any, seed: int) -> Any:
+    """In the place of what a layer gives: neither zero nor one, which gates might be closed by."""
+    shape = tuple(v.shape)
+    values = np.random.default_rng(seed).uniform(0.25, 0.75, shape[1:])
+    return keras.ops.cast(keras.ops.convert_to_tensor(np.broadcast_to(values, shape).copy()), v.dtype)
+
+
+@contextmanager
+def _without_graphs() -> Iterator[None]:
+    """A model's own tf.function would keep what is put in a layer's place."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    old = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(old)
+
+
+def _spread(model: Any, found: list[_Taken], n_columns: int, X: NDArray) -> NDArray:
+    """Standard deviation with which each column reaches the layers."""
+    layers, _ = _looked_at(model)
+    most = found[-1].call + 1
+    moments = [Moments(len(taken.columns)) for taken in found]
+    size = max(1, AT_ONCE // n_columns)
+    for k in range(0, len(X), size):
+        calls = _entering(model, layers, _as_read(model, X[k : k + size], X), most)
+        for taken, moment in zip(found, moments, strict=True):
+            moment.add(calls[taken.call][1].reshape(len(X[k : k + size]), -1))
+    spread = np.zeros(n_columns)
+    for taken, moment in zip(found, moments, strict=True):
+        known = taken.columns >= 0
+        np.maximum.at(spread, taken.columns[known], np.sqrt(moment.variance[known]))
+    return spread
