@@ -5,5 +5,23 @@ Nothing here calls ``plt.show()``. With ``path=`` a picture is written and pyplo
 
 from ._accessors import ExplanationPlot, ImportancesPlot
 from ._comparison import comparison
+from ._training import (
+    importance_history,
+    weight_animation,
+    weight_boxes,
+    weight_density,
+    weight_deviation,
+    weight_scatter,
+)
 
-__all__ = ["ExplanationPlot", "ImportancesPlot", "comparison"]
+__all__ = [
+    "ExplanationPlot",
+    "ImportancesPlot",
+    "comparison",
+    "importance_history",
+    "weight_animation",
+    "weight_boxes",
+    "weight_density",
+    "weight_deviation",
+    "weight_scatter",
+]
