@@ -19,6 +19,7 @@ from .._data import TrainingData, held_out, prediction_rows, standardisation, ty
 from .._estimator import ExplainableMixin
 from .._head import Output
 from .._network import Network, chunks
+from ..training._watcher import Watcher
 from ._default import mlp, standardise
 from ._globals import computing_in, seeded
 from ._losses import default_loss, loss_name, only_loss
@@ -97,6 +98,9 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
             callbacks = callback_list(params)
             rows, watched, stopping = self._split(rows, data.y, resolved, shuffling)
             schedule = self._schedule(resolved, len(rows.X), epochs, initial, shuffling)
+            for watcher in callbacks:
+                if isinstance(watcher, Watcher):
+                    watcher.look(data.X, data.y, getattr(self, "feature_names_in_", None))
             history = train(self.model_, rows, watched, schedule, [*callbacks, *stopping])
         before = self.history_ if keep_history and go_on else {}
         self.history_: dict[str, list[float]] = {k: before.get(k, []) + v for k, v in history.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from ._making import making
 
 if TYPE_CHECKING:
+    from ._input_weights import Reading
     from ._training import Rows
 
+#: Bytes of watched kernels that an execution may give back.
+STACKED = 2**24
 INDEX = tf.TensorSpec([None], tf.int32)
 SIZE = tf.TensorSpec([], tf.int32)
 
@@ -49,30 +52,64 @@ class _Graph:
 
 def batch_graph(model: keras.Model, step: Callable[[Any], Any], rows: Rows) -> Callable[[NDArray], Any]:
     """A step on the rows of given indices."""
-    graph, data, variables = _graph(model, step, rows, whole=False)
+    graph, data, variables = _graph(model, step, rows)
     return lambda index: graph([tf.constant(index, tf.int32), *data], variables)
 
 
-def epoch_graph(model: keras.Model, step: Callable[[Any], Any], rows: Rows, size: int) -> Callable[[NDArray], Any]:
-    """All batches of rows in a given order; what the last one gave is the result."""
-    graph, data, variables = _graph(model, step, rows, whole=True)
+def epoch_graph(
+    model: keras.Model,
+    step: Callable[[Any], Any],
+    rows: Rows,
+    size: int,
+    kernels: Sequence[Reading] = (),
+    show: Callable[[list[NDArray]], Any] = list,
+) -> Callable[[NDArray], Any]:
+    """All batches of rows in a given order; what the last one gave is the result.
+
+    Parameters
+    ----------
+    model, step, rows
+    size : int
+        Rows of a batch.
+    kernels : sequence of Reading, optional
+        Kernels to be seen after each step.
+    show : callable, optional
+        Is given them, of several steps at a time, as arrays ``(n_steps, *kernel.shape)``.
+    """
+    graph, data, variables = _graph(model, step, rows, kernels)
     batch_size = tf.constant(size, tf.int32)
-    return lambda order: graph([tf.constant(order, tf.int32), batch_size, *data], variables)
+    if not kernels:
+        return lambda order: graph([tf.constant(order, tf.int32), batch_size, *data], variables)[0]
+    at_once = size * max(1, STACKED // sum(reading.n_bytes for reading in kernels))
+
+    def run(order: NDArray) -> Any:
+        logs = None
+        for start in range(0, len(order), at_once):
+            part = tf.constant(order[start : start + at_once], tf.int32)
+            logs, stacks = graph([part, batch_size, *data], variables)
+            show([stack.numpy() for stack in stacks])
+        return logs
+
+    return run
 
 
 def _graph(
-    model: keras.Model, step: Callable[[Any], Any], rows: Rows, whole: bool
+    model: keras.Model, step: Callable[[Any], Any], rows: Rows, kernels: Sequence[Reading] | None = None
 ) -> tuple[_Graph, list[tf.Tensor], list[Any]]:
-    """The graph, traced unless a model of the same making has left one, with the rows and the model's variables."""
+    """The graph, traced unless a model of the same making has left one, with the rows and the model's variables.
+
+    Without ``kernels`` of one batch, else of an epoch.
+    """
     data = [tf.constant(part) for part in rows if part is not None]
     variables = variables_of(model)
     specs = [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in data]
     made = making(model, step, variables)
-    key = None if made is None else (made, whole, *specs)
+    watched = None if kernels is None else tuple(_position(model, reading) for reading in kernels)
+    key = None if made is None else (made, watched, *specs)
     with _LOCK:
         graph = _KEPT.get(key)
     if graph is None:
-        graph = _traced(model, step, specs, whole, variables)
+        graph = _traced(model, step, specs, kernels, variables)
         if key is not None and graph.places is not None:
             with _LOCK:
                 _KEPT[key] = graph
@@ -85,6 +122,11 @@ def _graph(
     return graph, data, variables
 
 
+def _position(model: keras.Model, reading: Reading) -> int:
+    """Of the layer that has the kernel."""
+    return next(k for k, layer in enumerate(model._flatten_layers()) if layer is reading.layer)
+
+
 def variables_of(model: keras.Model) -> list[Any]:
     """Each of the model's, its optimizer's and its metrics' variables once."""
     owners = model.variables, model.optimizer.variables, model.metrics_variables
@@ -92,7 +134,11 @@ def variables_of(model: keras.Model) -> list[Any]:
 
 
 def _traced(
-    model: keras.Model, step: Callable[[Any], Any], specs: list[tf.TensorSpec], whole: bool, variables: list[Any]
+    model: keras.Model,
+    step: Callable[[Any], Any],
+    specs: list[tf.TensorSpec],
+    kernels: Sequence[Reading] | None,
+    variables: list[Any],
 ) -> _Graph:
     # as in Keras' own loop, the model's Python runs as it is written
     @tf.function(autograph=False, input_signature=[INDEX, *specs], jit_compile=model.jit_compile or None)
@@ -101,21 +147,25 @@ def _traced(
         return step((X, y, *(tf.math.divide_no_nan(w, tf.reduce_mean(w)) for w in weight)))
 
     function = one.get_concrete_function()
-    if whole:
+    if kernels is not None:
         results = function.structured_outputs
         tensors = [v for v in tf.nest.flatten(results) if v is not None]
 
         @tf.function(autograph=False, input_signature=[INDEX, SIZE, *specs])
         def epoch(order: tf.Tensor, size: tf.Tensor, *data: tf.Tensor) -> Any:
-            def batch(start: tf.Tensor, _: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
-                logs = one(order[start : start + size], *data)
-                return start + size, [v for v in tf.nest.flatten(logs) if v is not None]
+            n_steps = (tf.shape(order)[0] + size - 1) // size
 
-            start = tf.constant(0), [tf.zeros([n or 0 for n in v.shape], v.dtype) for v in tensors]
-            shapes = tf.TensorShape([]), [v.shape for v in tensors]
-            _, last = tf.while_loop(lambda start, _: start < tf.shape(order)[0], batch, start, shapes)
+            def batch(k: tf.Tensor, _: Any, seen: list[tf.TensorArray]) -> tuple[tf.Tensor, Any, list[tf.TensorArray]]:
+                logs = one(order[k * size : (k + 1) * size], *data)
+                seen = [s.write(k, reading.tensor) for s, reading in zip(seen, kernels, strict=True)]
+                return k + 1, [v for v in tf.nest.flatten(logs) if v is not None], seen
+
+            none = [tf.zeros([n or 0 for n in v.shape], v.dtype) for v in tensors]
+            seen = [tf.TensorArray(r.tensor.dtype, n_steps, element_shape=r.tensor.shape) for r in kernels]
+            shapes = tf.TensorShape([]), [v.shape for v in tensors], [tf.TensorShape(None)] * len(seen)
+            _, last, seen = tf.while_loop(lambda k, *_: k < n_steps, batch, (tf.constant(0), none, seen), shapes)
             logs = iter(last)
-            return tf.nest.map_structure(lambda v: v if v is None else next(logs), results)
+            return tf.nest.map_structure(lambda v: v if v is None else next(logs), results), [s.stack() for s in seen]
 
         function = epoch.get_concrete_function()
     return _Graph(function, _places(function, variables))

@@ -67,9 +67,17 @@ class Reading:
 
     layer: Any
 
-    def __call__(self) -> NDArray:
+    @property
+    def tensor(self) -> Any:
         kernel = self.layer.kernel
-        return keras.ops.convert_to_numpy(getattr(kernel, "value", kernel))  # a tensor where it is adapted (LoRA)
+        return keras.ops.convert_to_tensor(kernel.value if isinstance(kernel, keras.Variable) else kernel)
+
+    def __call__(self) -> NDArray:
+        return keras.ops.convert_to_numpy(self.tensor)
+
+    @property
+    def n_bytes(self) -> int:
+        return self().nbytes
 
 
 @dataclass(frozen=True, eq=False)

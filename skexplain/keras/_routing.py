@@ -9,6 +9,8 @@ from typing import Any
 
 import keras
 
+from ..training._watcher import Watcher
+
 #: Prefixes of parameters that an estimator hands on.
 ROUTES = ("model", "fit", "compile", "predict", "optimizer", "loss", "metrics", "callbacks")
 
@@ -223,8 +225,8 @@ def takes(function: Any, name: str) -> bool:
     return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
-def callback_list(params: Mapping[str, Any]) -> list[keras.callbacks.Callback]:
-    """Callbacks of ``fit``, made and flattened.
+def callback_list(params: Mapping[str, Any]) -> list[Any]:
+    """Callbacks of ``fit``, made and flattened: of Keras, or a `Watcher`.
 
     Raises
     ------
@@ -241,11 +243,11 @@ def callback_list(params: Mapping[str, Any]) -> list[keras.callbacks.Callback]:
             queue = [*item, *queue]
         elif inspect.isclass(item):
             queue = [item(), *queue]
-        elif isinstance(item, keras.callbacks.Callback):
+        elif isinstance(item, keras.callbacks.Callback | Watcher):
             flat.append(item)
         elif item is not None:
             raise TypeError(
-                f"callbacks contains {item!r}; pass instances or classes of keras.callbacks.Callback, in lists or "
-                "dicts."
+                f"callbacks contains {item!r}; pass instances or classes of keras.callbacks.Callback or of "
+                "skexplain.training, in lists or dicts."
             )
     return flat

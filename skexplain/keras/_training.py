@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._data import check_loss
+from ..training._watcher import Watcher
+from ._input_weights import find
 
 #: What callbacks call that they do at each batch.
 TRAINING = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
@@ -55,12 +57,13 @@ def train(
     rows: Rows,
     held_out: Rows | None,
     schedule: Schedule,
-    callbacks: list[keras.callbacks.Callback],
+    callbacks: list[Any],
 ) -> dict[str, list[float]]:
     """Train a compiled model as ``Model.fit`` does, without its cost for each call and batch.
 
-    On TensorFlow an epoch is one execution of a graph, unless a callback wants to see every batch. Weights are
-    scaled so that a batch's loss is their weighted mean.
+    On TensorFlow an epoch is one execution of a graph, unless a callback of Keras wants to see every batch. A `Watcher`
+    that does is shown the weights of many steps at once. Weights are scaled so that a batch's loss is their weighted
+    mean.
 
     Returns
     -------
@@ -73,6 +76,7 @@ def train(
         When the loss is not a number at the end of an epoch.
     """
     model._initial_epoch = None  # what a callback of an earlier training has set
+    callbacks = sorted(callbacks, key=lambda c: isinstance(c, Watcher))  # last, as others put back the best weights
     if not _is_ours(model):
         return _fit(model, rows, held_out, schedule, callbacks)
     watchers = keras.callbacks.CallbackList(
@@ -85,11 +89,14 @@ def train(
         model=model,
     )
     _make_variables(model, rows)
-    per_batch = bool(model.run_eagerly) or _watches_batches(callbacks, TRAINING)
-    epoch_of_training = _pass(model, model.train_step, rows, schedule.batch_size, per_batch)
+    per_batch = _one_by_one(model, callbacks, TRAINING)
+    stepwise = [] if per_batch else [c for c in callbacks if isinstance(c, Watcher) and c.per_step]
+    # of a graph's many steps a Watcher is shown each, not the last
+    batches = watchers if per_batch else keras.callbacks.CallbackList(_not_watchers(watchers.callbacks))
+    epoch_of_training = _pass(model, model.train_step, rows, schedule.batch_size, per_batch, stepwise)
     epoch_of_testing = None
     if held_out is not None:
-        per_batch = bool(model.run_eagerly) or _watches_batches(callbacks, TESTING)
+        per_batch = _one_by_one(model, callbacks, TESTING)
         epoch_of_testing = _pass(model, model.test_step, held_out, schedule.validation_batch_size, per_batch)
     rng = np.random.RandomState(schedule.seed)
     model.stop_training = False
@@ -103,7 +110,7 @@ def train(
         for epoch in range(first, schedule.epochs):
             watchers.on_epoch_begin(epoch)
             order = rng.permutation(len(rows.X)) if schedule.shuffle else np.arange(len(rows.X))
-            logs = epoch_of_training(order, watchers.on_train_batch_begin, watchers.on_train_batch_end)
+            logs = epoch_of_training(order, batches.on_train_batch_begin, batches.on_train_batch_end)
             check_loss(logs.get("loss", 0.0), epoch + 1, _learning_rate(model))
             if epoch_of_testing is not None and _due(epoch, schedule.validation_freq):
                 watchers.on_test_begin()
@@ -151,7 +158,7 @@ def _fit(
     rows: Rows,
     held_out: Rows | None,
     schedule: Schedule,
-    callbacks: list[keras.callbacks.Callback],
+    callbacks: list[Any],
 ) -> dict[str, list[float]]:
     """``Model.fit``, for back ends, strategies and models that have a loop of their own."""
 
@@ -173,7 +180,7 @@ def _fit(
             validation_freq=schedule.validation_freq,
             shuffle=schedule.shuffle,
             verbose=schedule.verbose,
-            callbacks=[*callbacks, watch],
+            callbacks=[watch, *callbacks],
         )
     finally:
         history = dict(model.history.history)
@@ -182,9 +189,17 @@ def _fit(
 
 
 def _pass(
-    model: keras.Model, step: Callable[[Any], Any], rows: Rows, size: int, per_batch: bool
+    model: keras.Model,
+    step: Callable[[Any], Any],
+    rows: Rows,
+    size: int,
+    per_batch: bool,
+    stepwise: Sequence[Watcher] = (),
 ) -> Callable[..., dict[str, float]]:
-    """One pass over rows, as a function of their order; it returns the metrics."""
+    """One pass over rows, as a function of their order; it returns the metrics.
+
+    Watchers that are ``stepwise`` are shown the weights after each step, in the few calls of a graph.
+    """
     whole: Any = None
     one: Any = None
 
@@ -200,7 +215,12 @@ def _pass(
             if per_batch:
                 one = batch_graph(model, step, rows)
             else:
-                whole = epoch_graph(model, step, rows, size)
+                kernels: list[Any] = [kernel.read for kernel in find(model, rows.X).kernels] if stepwise else []
+                whole = epoch_graph(model, step, rows, size, kernels, show)
+
+    def show(weights: list[NDArray]) -> None:
+        for watcher in stepwise:
+            watcher._steps(weights)
 
     def run(order: NDArray, begin: Callable[..., Any], end: Callable[..., Any]) -> dict[str, float]:
         if whole is None and one is None:
@@ -252,13 +272,22 @@ def _batch(rows: Rows, index: NDArray) -> tuple[Any, ...]:
     return tuple(keras.ops.convert_to_tensor(a) for a in (X, y, weight) if a is not None)
 
 
-def _watches_batches(callbacks: list[Any], names: tuple[str, ...]) -> bool:
+def _one_by_one(model: keras.Model, callbacks: list[Any], names: tuple[str, ...]) -> bool:
+    """Whether batches are run one by one: for the back end, or for callbacks that do something at each."""
     base = keras.callbacks.Callback
-    return any(
-        getattr(type(callback), name) is not getattr(base, name) or name in vars(callback)
-        for callback in callbacks
-        for name in names
+    return (
+        keras.backend.backend() == "torch"
+        or bool(model.run_eagerly)
+        or any(
+            getattr(type(callback), name) is not getattr(base, name) or name in vars(callback)
+            for callback in _not_watchers(callbacks)
+            for name in names
+        )
     )
+
+
+def _not_watchers(callbacks: list[Any]) -> list[Any]:
+    return [callback for callback in callbacks if not isinstance(callback, Watcher)]
 
 
 def _due(epoch: int, frequency: Any) -> bool:
@@ -275,6 +304,8 @@ def _detach(model: keras.Model, callbacks: list[Any]) -> None:
     """Callbacks are parameters: they must not hold on to a model, which would be cloned and pickled with them."""
     for callback in callbacks:
         callback.set_model(None)
+        if isinstance(callback, Watcher):
+            callback.release()
     model.history = None
     # graphs of a pass hold the training rows
     model.train_function = model.test_function = None

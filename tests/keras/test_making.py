@@ -13,6 +13,7 @@ from skexplain.keras import KerasClassifier, Standardise
 from skexplain.keras._training import Rows, Schedule, _make_variables, train
 
 from .conftest import BACKEND
+from .test_training import Seeing
 
 if BACKEND != "tensorflow":
     pytest.skip("graphs are TensorFlow's", allow_module_level=True)
@@ -135,6 +136,21 @@ def test_a_later_model_trains_as_by_model_fit(rows, name):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
     for a, b in zip(values(first), before, strict=True):  # the first model has nothing to do with it
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_later_models_steps_are_seen_by_the_same_graph(rows):
+    schedule = Schedule(epochs=2, batch_size=16, validation_batch_size=16)
+    first, second = Seeing(), Seeing()
+    train(mlp(Standardise(), layers.Dense(3)), rows, None, schedule, [first])
+    (kept,) = _epochs._KEPT.values()
+    model = mlp(Standardise(), layers.Dense(3))
+    train(model, rows, None, schedule, [second])
+    assert list(_epochs._KEPT.values()) == [kept]
+    assert len(second.seen) == 10
+    np.testing.assert_array_equal(second.seen[-1], model.layers[1].get_weights()[0].ravel())
+    assert np.abs(second.seen[-1] - first.seen[-1]).max() > 0
+    train(model, rows, None, schedule, [])  # by another graph, which gives nothing back
+    assert len(_epochs._KEPT) == 2
 
 
 def key(model, rows, step="train_step"):

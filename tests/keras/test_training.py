@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from skexplain.keras import _training
+from skexplain.keras import KerasRegressor, _training
 from skexplain.keras._training import Rows, Schedule, train
+from skexplain.training._input_weights import input_weights
+from skexplain.training._watcher import Watcher
 
 from .conftest import BACKEND
 
@@ -272,3 +274,152 @@ def test_validation_frequency(data):
     assert len(got["loss"]) == 4
     assert len(got["val_loss"]) == 2
     assert _training._due(2, [3])
+
+
+class Seeing(Watcher):
+    """Keeps the weights on the columns after each step."""
+
+    per_step = True
+
+    def _begin(self):
+        self.weights = input_weights(self._model, self._rows)
+        self.seen, self.logs, self.calls = [], [], 0
+
+    def _step(self):
+        self.calls += 1
+        self.seen.append(np.empty(self.weights.size))
+        self.weights.read_into(self.seen[-1])
+
+    def _steps(self, weights):
+        self.calls += 1
+        assert [block.shape[1:] for block in weights] == [kernel.shape for kernel in self.weights.kernels]
+        self.seen += list(np.concatenate([block.reshape(len(block), -1) for block in weights], axis=1))
+
+    def _epoch(self, logs):
+        self.logs.append(logs)
+
+    def _end(self):
+        self.final = np.empty(self.weights.size)
+        self.weights.read_into(self.final)
+
+
+class EveryBatch(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        pass
+
+
+def forked(weights=None):
+    """Two layers take the columns."""
+    x = layers.Input((4,))
+    a, b = layers.Dense(3, "tanh")(x), layers.Dense(2, "relu")(x[:, 1:])
+    model = keras.Model(x, layers.Dense(1, "sigmoid")(layers.Concatenate()([a, b])))
+    model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
+    if weights is not None:
+        model.set_weights(weights)
+    return model
+
+
+def trained(model, data, *callbacks):
+    """70 rows in batches of 16, three epochs."""
+    history = train(model, Rows(*data, None), None, Schedule(3, 16, 16, seed=5), list(callbacks))
+    return history, model.get_weights()
+
+
+def assert_same(one, other):
+    assert one[0] == other[0]
+    for a, b in zip(one[1], other[1], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("make", [build, forked])
+def test_each_step_is_seen_and_nothing_changed(data, make):
+    weights = make().get_weights()
+    watching, by_batch = Seeing(), Seeing()
+    unwatched = trained(make(weights), data)
+    watched = trained(make(weights), data, watching)
+    assert_same(watched, unwatched)
+    assert_same(trained(make(weights), data, EveryBatch(), by_batch), unwatched)
+    np.testing.assert_array_equal(watching.seen, by_batch.seen)
+    assert len(watching.seen) == 15
+    assert len({tuple(w) for w in watching.seen}) == 15
+    np.testing.assert_array_equal(watching.seen[-1], watching.final)
+    assert [logs["loss"] for logs in watching.logs] == watched[0]["loss"]
+    assert watching.calls == (3 if BACKEND == "tensorflow" else 15)
+    assert by_batch.calls == 15
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="graphs are TensorFlow's")
+def test_steps_are_seen_a_few_at_a_time(data, monkeypatch):
+    from skexplain.keras import _epochs
+
+    weights = build().get_weights()
+    at_once, by_two = Seeing(), Seeing()
+    whole = trained(build(weights), data, at_once)
+    monkeypatch.setattr(_epochs, "STACKED", 2 * 4 * 4 * 8 + 1)  # two kernels of 4 x 8 float32
+    assert_same(trained(build(weights), data, by_two), whole)
+    assert by_two.calls == 9  # five batches an epoch: two, two and one
+    np.testing.assert_array_equal(by_two.seen, at_once.seen)
+
+
+def test_plain_keras_takes_watchers(data):
+    weights = build().get_weights()
+    watching, by_keras = Seeing(), Seeing()
+    schedule = Schedule(2, 16, 16, shuffle=False)
+    train(build(weights), Rows(*data, None), None, schedule, [watching])
+    model = build(weights)
+    model.fit(*data, batch_size=16, epochs=2, shuffle=False, verbose=0, callbacks=[by_keras])
+    assert by_keras.calls == 10
+    assert len(by_keras.logs) == 2
+    np.testing.assert_allclose(by_keras.seen, watching.seen, atol=1e-5)
+    assert by_keras._model is None
+
+
+def test_a_model_with_its_own_fit_is_watched(data):
+    class Own(keras.Model):
+        def fit(self, *args, **kwargs):
+            return super().fit(*args, **kwargs)
+
+    x = layers.Input((4,))
+    model, watching = Own(x, layers.Dense(1)(x)), Seeing()
+    model.compile("sgd", "mse")
+    train(model, Rows(*data, None), None, Schedule(2, 35, 35), [watching])
+    assert watching.calls == 4
+    assert len(watching.logs) == 2
+
+
+def test_what_is_watched_last_are_the_weights_that_are_kept(data):
+    """Others, although they come later, have put back the best weights before."""
+    watching = Seeing()
+    stop = keras.callbacks.EarlyStopping("loss", mode="max", patience=1, restore_best_weights=True)
+    model = build()
+    trained(model, data, watching, stop)
+    np.testing.assert_array_equal(watching.final, model.layers[0].get_weights()[0].ravel())
+    assert np.abs(watching.final - watching.seen[-1]).max() > 0
+
+
+def test_watchers_let_go_after_an_error(data):
+    watching = Seeing()
+    watching.look(*data)
+    model = build(optimizer=keras.optimizers.SGD(1e20), loss="mse")
+    with pytest.raises(ValueError, match="training loss"):
+        train(model, Rows(1e6 * data[0], data[1], None), None, Schedule(5, 16, 1), [watching])
+    assert watching._model is None
+    assert watching._rows is None
+
+
+def test_estimators_show_watchers_the_rows(data):
+    class Looking(Watcher):
+        def _begin(self):
+            self.shown = self._rows, self._targets, self._names
+
+    X, y = data
+    pandas = pytest.importorskip("pandas")
+    looking = Looking()
+    KerasRegressor(epochs=1, callbacks=looking).fit(pandas.DataFrame(X, columns=list("abcd")), y.ravel())
+    rows, targets, names = looking.shown
+    np.testing.assert_array_equal(rows, X)
+    np.testing.assert_array_equal(np.ravel(targets), y.ravel())
+    assert names == tuple("abcd")
+    assert looking._rows is None
+    with pytest.raises(TypeError, match=r"callbacks contains 3; .*skexplain\.training"):
+        KerasRegressor(callbacks=[Looking, 3]).fit(X, y.ravel())
