@@ -11,6 +11,7 @@ import torch
 from skorch.callbacks import BatchScoring, Callback, EpochScoring, LRScheduler
 from skorch.history import History
 
+from ..training._watcher import Watcher
 from ._callbacks import Accuracy
 from ._flat import needs_own_step
 from ._loader import TensorBatches
@@ -51,13 +52,17 @@ def unobserved(net: Any, iterator: Any, training: bool) -> bool:
 
 
 def _listens(callback: Any, training: bool) -> bool:
-    """Whether a callback looks at batches; those that score the other kind, and schedules by epoch, do not."""
+    """Whether a callback looks at batches; those that score the other kind, and schedules by epoch, do not.
+
+    Watchers of this library look at the weights after each step at most, and are called here.
+    """
     kind = type(callback)
     if kind in SCORES or kind is BatchScoring:
         return callback.on_train == training and (training or kind is BatchScoring)
     if kind is LRScheduler:
         return training and callback.step_every != "epoch"
-    return any(getattr(kind, name, None) is not getattr(Callback, name) for name in LISTENERS) or any(
+    base: Any = Watcher if isinstance(callback, Watcher) else Callback
+    return any(getattr(kind, name, None) is not getattr(base, name) for name in LISTENERS) or any(
         name in vars(callback) for name in LISTENERS
     )
 
@@ -66,13 +71,24 @@ def run_epoch(net: Any, iterator: TensorBatches, prefix: str, **fit_params: Any)
     """`NeuralNet.run_single_epoch` of training, with the same weights, generators and history after it."""
     net._set_training(True)
     batches, by_torch = iter(iterator), partial(_torch_step, net, fit_params)
+    looks = [watcher._step for watcher in _step_watchers(net)]
     with _recorded(net.history, prefix, iterator.sizes()) as losses:
         if needs_own_step(net.optimizer_):
             losses.append(by_torch(next(batches)))
-        with nullcontext() if fit_params else stack_steps(net, iterator) as without_autograd:
+            for look in looks:
+                look()
+        with nullcontext() if fit_params else stack_steps(net, iterator, bool(looks)) as without_autograd:
             step = without_autograd or by_torch
             for batch in batches:
                 losses.append(step(batch))
+                for look in looks:
+                    look()
+
+
+def _step_watchers(net: Any) -> list[Watcher]:
+    """What looks at the weights after each step: of the callbacks, and of the strategy of the estimator."""
+    found = [*(callback for _, callback in net.callbacks_), *getattr(net, "_watchers", ())]
+    return [callback for callback in found if isinstance(callback, Watcher) and callback.per_step]
 
 
 def score_epoch(net: Any, iterator: TensorBatches, prefix: str, **fit_params: Any) -> None:

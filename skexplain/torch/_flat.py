@@ -72,6 +72,16 @@ class FlatGroup:
         make = _sgd if isinstance(optimizer, SGD) else _adam
         self.step: Callable[[], None] = make(self, group)
 
+    def lend(self) -> None:
+        """Let the parameters be the copies, for the time being."""
+        for p, view in zip(self.parameters, self.weights.views, strict=True):
+            p.data = view
+
+    def take_back(self) -> None:
+        """Let the parameters be the tensors that they were."""
+        for p, own in zip(self.parameters, self.weights.tensors, strict=True):
+            p.data = own
+
     def write_back(self) -> None:
         """Leave parameters, gradients and the optimizer's state as torch's own steps would have left them."""
         for copies in (self.weights, *self.moments.values()):

@@ -193,10 +193,11 @@ FORWARDS = {kind: kind.forward for kind in (*LAYERS, *LOSSES, nn.Sequential)}
 
 
 @contextmanager
-def stack_steps(net: Any, batches: TensorBatches) -> Iterator[Callable[[Any], Tensor] | None]:
+def stack_steps(net: Any, batches: TensorBatches, watched: bool = False) -> Iterator[Callable[[Any], Tensor] | None]:
     """A function from a batch to its loss, that trains on it; weights are brought up to date after the block.
 
-    None where it is not certain that everything is as autograd and torch's optimizers would leave it.
+    None where it is not certain that everything is as autograd and torch's optimizers would leave it. ``watched``: the
+    module's parameters are up to date after each step, too.
     """
     layers = known_layers(net.module_, batches)
     optimizer = net.optimizer_
@@ -210,8 +211,14 @@ def stack_steps(net: Any, batches: TensorBatches) -> Iterator[Callable[[Any], Te
     step = _StackStep(net, layers, groups, batches)
     with torch.no_grad():
         try:
+            if watched:
+                for group in groups:
+                    group.lend()
             yield step
         finally:
+            if watched:
+                for group in groups:
+                    group.take_back()
             if step.taken:
                 optimizer.zero_grad()  # also of parameters frozen since
                 for group in groups:

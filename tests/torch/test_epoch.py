@@ -7,6 +7,8 @@ from skorch.callbacks import BatchScoring, Callback, Checkpoint, EarlyStopping, 
 from torch import nn
 
 from skexplain.torch import NeuralNetClassifier, NeuralNetRegressor, _epoch
+from skexplain.training._input_weights import input_weights
+from skexplain.training._watcher import Watcher
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 4)).astype(np.float32)
@@ -176,3 +178,116 @@ def test_verbose(capsys):
     assert not capsys.readouterr().out
     fitted(verbose=1)
     assert "valid_acc" in capsys.readouterr().out
+
+
+class Weights(Watcher):
+    """Keeps the first layer's weights after each step."""
+
+    per_step = True
+
+    def _begin(self):
+        self.weights = input_weights(self._model, self._rows)
+        self.seen = []
+
+    def _step(self):
+        out = np.empty(self.weights.size)
+        self.weights.read_into(out)
+        self.seen.append(out)
+
+    def _end(self):
+        del self.weights
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"module": lambda: nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2)), "optimizer": torch.optim.Adam},
+        {"module": None},
+        {"optimizer__momentum": 0.9},
+        {"module": lambda: nn.Sequential(nn.Linear(4, 8), nn.Softsign(), nn.Linear(8, 2))},
+    ],
+    ids=["adam", "default module", "momentum", "by autograd"],
+)
+def test_watchers_see_the_weights_after_each_step(epochs, params):
+    watcher, same = Weights(), Weights()
+    fast = fitted([watcher], **params)
+    assert len(epochs) == len(fast.history) == 4
+    del epochs[:]
+    slow = fitted([same, Looks()], **params)
+    assert not epochs
+    steps = sum(fast.history[:, "train_batch_count"])
+    assert len(watcher.seen) == slow.callbacks[1].seen == steps  # of training batches only
+    assert np.array_equal(watcher.seen, same.seen)
+    last = next(p for p in fast.module_.parameters() if p.ndim == 2)
+    assert np.array_equal(watcher.seen[-1], last.detach().numpy().ravel())
+    assert len({seen.tobytes() for seen in watcher.seen}) == len(watcher.seen)
+
+
+@pytest.mark.parametrize("module", [Net, None], ids=["own", "default"])
+def test_watched_trainings_end_where_others_do(module):
+    plain, watched = fitted(module=module), fitted([Weights()], module=module)
+    for a, b in zip(plain.module_.parameters(), watched.module_.parameters(), strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(a.grad, b.grad)
+    ours, theirs = (net.optimizer_.state_dict()["state"] for net in (plain, watched))
+    assert all(
+        torch.equal(ours[k][name], theirs[k][name]) for k in ours for name in ours[k] if ours[k][name] is not None
+    )
+    assert history(plain) == history(watched)
+
+
+def test_parameters_keep_their_memory():
+    class Addresses(Weights):
+        def _begin(self):
+            super()._begin()
+            self.addresses = [[p.data_ptr() for p in self._model.parameters()]]
+
+        def _epoch(self, logs):
+            self.addresses.append([p.data_ptr() for p in self._model.parameters()])
+
+    watcher = Addresses()
+    fitted([watcher])
+    assert len(watcher.addresses) == 5
+    assert all(addresses == watcher.addresses[0] for addresses in watcher.addresses)
+
+
+def test_watchers_of_the_estimator_are_called(epochs):
+    class Own(NeuralNetClassifier):
+        pass
+
+    watcher = Weights()
+    net = Own(Net, max_epochs=2, batch_size=16, random_state=0).initialize()
+    watcher.on_train_begin(net.module_)
+    net.__dict__["_watchers"] = [watcher]
+    net.history.new_epoch()
+    _epoch.run_epoch(net, net.get_iterator(net.get_dataset(X, Y), training=True), "train")
+    assert len(watcher.seen) == 6
+
+
+def test_watchers_that_look_at_batches_see_them(epochs):
+    class Batches(Weights):
+        batches = 0
+
+        def on_batch_begin(self, *args, **kwargs):
+            self.batches += 1
+
+    watcher = Batches()
+    fitted([watcher])
+    assert watcher.batches
+    assert not epochs
+
+
+def test_a_watcher_that_fails_leaves_what_was_trained():
+    class Fails(Weights):
+        def _step(self):
+            super()._step()
+            if len(self.seen) == 3:
+                raise ZeroDivisionError
+
+    watcher, same = Fails(), Weights()
+    net = NeuralNetClassifier(None, callbacks=[watcher], max_epochs=1, batch_size=16, random_state=0)
+    with pytest.raises(ZeroDivisionError):
+        net.fit(X, Y)
+    fitted([same], module=None, max_epochs=1)
+    weight = next(p for p in net.module_.parameters() if p.ndim == 2)
+    assert np.array_equal(weight.detach().numpy().ravel(), same.seen[2])
