@@ -242,8 +242,7 @@ class FirstProducts(TorchFunctionMode):
 
     def _flows(self, tensors: list[Tensor], *, fresh: bool) -> None:
         for t in tensors:
-            memory = _memory(t)
-            self.flow[memory] = fresh or self.flow.get(memory, False)
+            self.flow[_memory(t)] = fresh
             self.alive.append(t)
 
     def _is_made(self, func: Any, args: Any, kwargs: Any, given: list[Tensor], out: Any) -> None:

@@ -50,6 +50,8 @@ def find(module: nn.Module, X: NDArray | None = None) -> InputWeights:
             f"This {type(module).__name__} has layers that take their size from the first rows they see; run it once "
             "before it is watched."
         )
+    if any(isinstance(layer, torch.jit.ScriptModule) for layer in module.modules()):
+        raise UnsupportedModelError(f"What a scripted module computes from its input is not seen; {REMEDY}.")
     with _as_written(module):
         return _without_rows(module) if X is None else _weights(module, _found(module, np.asarray(X)))
 
@@ -136,7 +138,8 @@ def _spread(module: nn.Module, channel: int | None, X: NDArray) -> NDArray:
     spread = np.zeros(merged[-1] + 1)
     for moment, site in zip(moments, found.sites, strict=True):
         known = site.column >= 0
-        np.maximum.at(spread, merged[site.column[known]], np.sqrt(moment.variance[known]))
+        with np.errstate(invalid="ignore"):  # of columns with missing values
+            np.maximum.at(spread, merged[site.column[known]], np.sqrt(moment.variance[known]))
     return spread
 
 

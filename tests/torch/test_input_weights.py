@@ -50,6 +50,11 @@ def cells(x, cell, out):
     return out(h)
 
 
+def swapped(x, out):
+    x[:, [0, 1]] = x[:, [1, 0]]
+    return out(x)
+
+
 def in_a_buffer(x, out):
     z = x.new_zeros(len(x), 3)
     z[:, 0], z[:, 1] = x[:, 2], x[:, 1] * 3
@@ -122,6 +127,7 @@ CASES = {
     ),
     "reversed": (lambda: Own(lambda x, a: a(x.flip(1)), nn.Linear(4, 3)), X, {"a.weight": (1, pairs(3, 2, 1, 0))}),
     "in place": (lambda: Own(lambda x, a: a(x.sub_(1).div_(2)), nn.Linear(4, 3)), X, {"a.weight": (1, EACH)}),
+    "swapped in place": (lambda: Own(swapped, nn.Linear(4, 3)), X, {"a.weight": (1, pairs(1, 0, 2, 3))}),
     "in a buffer": (lambda: Own(in_a_buffer, nn.Linear(3, 2)), X, {"a.weight": (1, pairs(2, 1, 0, ()))}),
     "columns convolved": (
         lambda: Own(lambda x, a, b: b(a(x[:, None]).flatten(1)), nn.Conv1d(1, 2, 3), nn.Linear(4, 2)),
@@ -257,6 +263,13 @@ def test_spread_of_what_reaches_the_layers():
     assert np.allclose(find(mlp, X).spread(X), 1, rtol=1e-5)
 
 
+def test_missing_values():
+    rows = np.where(X > 1, np.nan, X)
+    module = Own(lambda x, a: a(torch.nan_to_num(x).flip(1)), nn.Linear(4, 2))
+    assert by_name(module, find(module, rows)) == {"a.weight": (1, pairs(3, 2, 1, 0))}
+    assert np.isnan(find(nn.Linear(4, 2), rows).spread(rows)).any()
+
+
 def test_spread_of_many_rows(monkeypatch):
     module = CASES["squares"][0]()
     found = find(module, X)
@@ -350,6 +363,7 @@ REFUSED = {
     ),
     "rows": (lambda: Own(lambda x, a: a(x[:, :2] - x[:, :2].mean(0)), nn.Linear(2, 2)), X, "more than one row"),
     "wrong rows": (lambda: nn.Linear(5, 2), X, r"does not run on rows of shape \(4,\)"),
+    "rows as channels": (lambda: nn.Conv1d(12, 2, 2), X[:12], "takes the rows for its channels"),
     "lazy": (lambda: nn.LazyLinear(2), X, "run it once"),
     "bag": (lambda: nn.Sequential(nn.EmbeddingBag(5, 2), nn.Linear(2, 1)), np.arange(20).reshape(5, 4) % 5, "mixes"),
 }  # fmt: skip
@@ -412,11 +426,12 @@ def test_without_rows_columns_are_features_and_channels(name, rows, features):
         CASES["embedding"][0],
         CASES["squares"][0],
         CASES["two parts"][0],
+        lambda: Own(lambda x, a: a(torch.cat([x[:, :2], x[:, :2]], 1)), nn.Linear(4, 2)),
         lambda: nn.Sequential(
             nn.Unflatten(1, (1, -1)), nn.Conv1d(1, 4, 3), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 2)
         ),
     ],
-    ids=["embedding", "squares", "two parts", "any width"],
+    ids=["embedding", "squares", "two parts", "unused columns", "any width"],
 )
 def test_modules_that_do_not_say_what_they_take(make):
     module = make()
@@ -442,6 +457,13 @@ def test_compiled_modules_run_as_written():
     check_no_trace(outer, before)
     inner.compile(backend=lambda *args: pytest.fail("compiled"))
     assert by_name(inner, find(inner, X)) == expected
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_scripted_modules_are_refused():
+    module = nn.Sequential(torch.jit.script(nn.Linear(4, 4)), nn.Linear(4, 2))
+    with pytest.raises(UnsupportedModelError, match="scripted module"):
+        find(module, X)
 
 
 def test_many_columns_are_told_apart():
