@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,11 @@ from ._explain import PREDICTED, explain, importances
 from ._head import Output
 from ._network import Network
 from ._subject import BACKGROUND_ROWS, seed_of
-from .attributions._registry import get_attribution
+from .attributions._registry import get_attribution, same
 from .explanation import Explanation, Importances
+
+if TYPE_CHECKING:
+    from .training._watcher import Watcher
 
 
 class ExplainableMixin:
@@ -36,6 +40,8 @@ class ExplainableMixin:
     random_state: Any
 
     _importance_seed: int
+    #: What has looked on at the training, and the strategy that it did so for.
+    _seen_training: tuple[Watcher, Any] | tuple[None, None] = (None, None)
     _importances: Importances | None
     _kept: tuple[Any, Any] | None
 
@@ -72,7 +78,7 @@ class ExplainableMixin:
                 f"This {type(self).__name__} instance is not fitted yet. Call 'fit' before reading importances."
             )
         strategy = get_attribution(self.attribution)
-        if self._importances is not None and not _same(strategy, self._importances.strategy):
+        if self._importances is not None and not same(strategy, self._importances.strategy):
             self._importances = None  # `attribution` was set anew
         if self._importances is None:
             if self._kept is None:
@@ -165,6 +171,28 @@ class ExplainableMixin:
         """The estimator as it reads the rows that were kept."""
         return _OnKeptRows(self)
 
+    @contextmanager
+    def _watching(self, go_on: bool) -> Iterator[list[Watcher]]:
+        """What the strategy has look on at the training in this block, if anything.
+
+        Parameters
+        ----------
+        go_on : bool
+            Whether an earlier training goes on, and what was seen of it counts.
+        """
+        strategy = get_attribution(self.attribution)
+        before, by = self._seen_training
+        self.__dict__.pop("_seen_training", None)
+        if not getattr(strategy, "needs_training", False):
+            yield []
+            return
+        watcher = before if go_on and before is not None and same(strategy, by) else strategy.watcher()
+        try:
+            yield [watcher]
+        finally:
+            watcher.release()
+        self._seen_training = watcher, strategy
+
     def _keep(self, X: NDArray, y: NDArray) -> None:
         """Draw the rows that importances are computed from; without ``keep_rows`` compute them now.
 
@@ -194,13 +222,6 @@ class ExplainableMixin:
             raise RuntimeError(f"{self.attribution} failed with an AttributeError: {exc}") from exc
 
 
-def _same(a: Any, b: Any) -> bool:
-    """Whether two strategies are of one class and have equal parameters."""
-    if a is b or not (hasattr(a, "get_params") and type(a) is type(b)):
-        return a is b
-    return repr(a.get_params()) == repr(b.get_params())
-
-
 class _OnKeptRows:
     """An estimator seen from rows that are already checked."""
 
@@ -210,6 +231,7 @@ class _OnKeptRows:
         self._importance_seed = estimator._importance_seed
         self._network = estimator._network
         self._kept_background = estimator._kept_background
+        self._seen_training = estimator._seen_training
 
     @staticmethod
     def _check_rows(X: NDArray) -> NDArray:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
+from sklearn.pipeline import Pipeline
 
 from ._columns import Groups, column_names, resolve_groups, sum_groups
 from ._head import Output
@@ -15,7 +16,8 @@ from ._network import Network, chunks
 from ._subject import Subject, seed_of, subject_of, truth_of
 from .attributions._base import Attributed
 from .attributions._completeness import pick
-from .attributions._registry import get_attribution
+from .attributions._registry import get_attribution, same
+from .exceptions import UnsupportedModelError
 from .explanation import Explanation, Importances
 
 #: Rows attributed at once; bounds the memory of `importances`.
@@ -179,6 +181,8 @@ def importances(
     if getattr(strategy := get_attribution(own or "expected_gradients"), "needs_estimator", False):
         return _retrained(model, X, y, strategy, output, groups, feature_names, random_state)
     s = subject_of(model, X, y, attribution, background, output, groups, feature_names, random_state)
+    if getattr(strategy, "needs_training", False):
+        return _global(_watched(model, s), s.names, s.strategy, output, len(s.rows), s.seed)
     if getattr(s.strategy, "local", hasattr(s.strategy, "attribute")):
         return _averaged(s, target, output)
     truth = _truth(y, len(s.rows), s.strategy)
@@ -207,6 +211,23 @@ def _retrained(
     truth = _truth(y, rows.shape[0], strategy)
     measured = strategy.retrain(estimator, rows, truth, members, np.random.default_rng(seed))
     return _global(measured, names, strategy, output, rows.shape[0], seed)
+
+
+def _watched(model: Any, s: Subject) -> tuple[NDArray, NDArray]:
+    """Read off what a strategy's watcher has seen of the training."""
+    model = getattr(model, "_explained", getattr(model, "best_estimator_", model))
+    last = model[-1] if isinstance(model, Pipeline) else model
+    watcher, by = getattr(last, "_seen_training", (None, None))
+    if not same(s.strategy, by):
+        raise UnsupportedModelError(
+            f"attribution={s.strategy} watches the network train, but this {type(last).__name__} was "
+            f"{'trained without it' if by is None else f'watched by {by}'}. Set it before fit, as in "
+            "skexplain.torch.NeuralNetClassifier(attribution='viann') or skexplain.keras.KerasClassifier(attribution="
+            "'viann'); in a training of your own use the callbacks of skexplain.training; or use "
+            "attribution='permutation'."
+        )
+    values = s.strategy.watched(watcher)
+    return np.array([values[columns].sum() for columns in s.groups]), np.full(len(s.groups), np.nan)
 
 
 def _truth(y: Any, n: int, strategy: Any) -> Any:

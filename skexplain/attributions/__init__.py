@@ -17,6 +17,7 @@ from ._sage import SAGE
 from ._saliency import Saliency
 from ._shapley_sampling import ShapleySampling
 from ._smoothgrad import SmoothGrad
+from ._training import VIANN, WeightMeanAbs, WeightPathLength, WeightRange, WeightStd
 from ._weights import ConnectionWeights, Garson
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "LOCO",
     "LRP",
     "SAGE",
+    "VIANN",
     "Ablation",
     "Attributed",
     "Attribution",
@@ -41,5 +43,9 @@ __all__ = [
     "Saliency",
     "ShapleySampling",
     "SmoothGrad",
+    "WeightMeanAbs",
+    "WeightPathLength",
+    "WeightRange",
+    "WeightStd",
     "get_attribution",
 ]

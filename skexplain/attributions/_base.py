@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from .._network import Network
+
+if TYPE_CHECKING:
+    from ..training._watcher import Watcher
 
 
 class Attributed(NamedTuple):
@@ -55,7 +58,7 @@ class Attribution(BaseEstimator):
     needs_gradient : bool
         Whether the network must be differentiable; if not, pipelines are explained from the outside.
     needs_training : bool
-        Whether the strategy must watch the training.
+        Whether the strategy watches the training, by `watcher`, and is read off what was seen, by `watched`.
     needs_estimator : bool
         Whether the strategy trains the estimator anew, by `retrain`, rather than ask the trained network.
     """
@@ -114,6 +117,14 @@ class Attribution(BaseEstimator):
         rng : numpy.random.Generator
         """
         raise TypeError(f"{type(self).__name__} does not train; use `importances` or `attribute`.")
+
+    def watcher(self) -> Watcher:
+        """What looks on while an estimator trains, for strategies that need the training."""
+        raise TypeError(f"{type(self).__name__} watches no training; use `importances` or `attribute`.")
+
+    def watched(self, watcher: Any) -> NDArray:
+        """Importance of each column, ``(n_columns,)``, at least 0, after a training that ``watcher`` has seen."""
+        raise TypeError(f"{type(self).__name__} watches no training; use `importances` or `attribute`.")
 
     def reference(self, background: NDArray) -> NDArray:
         """The rows whose mean output is the base value, ``(n_reference, *features)``."""

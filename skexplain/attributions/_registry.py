@@ -19,6 +19,7 @@ from ._sage import SAGE
 from ._saliency import Saliency
 from ._shapley_sampling import ShapleySampling
 from ._smoothgrad import SmoothGrad
+from ._training import VIANN, WeightMeanAbs, WeightPathLength, WeightRange, WeightStd
 from ._weights import ConnectionWeights, Garson
 
 ATTRIBUTIONS = {
@@ -40,6 +41,11 @@ ATTRIBUTIONS = {
     "saliency": Saliency,
     "shapley_sampling": ShapleySampling,
     "smoothgrad": SmoothGrad,
+    "viann": VIANN,
+    "weight_mean_abs": WeightMeanAbs,
+    "weight_path_length": WeightPathLength,
+    "weight_range": WeightRange,
+    "weight_std": WeightStd,
 }
 
 
@@ -77,3 +83,10 @@ def get_attribution(attribution: Any) -> Any:
             f"pass one of {sorted(ATTRIBUTIONS)} or an object with one of these methods."
         )
     return attribution
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two strategies are of one class and have equal parameters."""
+    if a is b or not (hasattr(a, "get_params") and type(a) is type(b)):
+        return a is b
+    return repr(a.get_params()) == repr(b.get_params())

@@ -6,13 +6,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 #: Public name -> module that defines it. Lazy, so that importing this package loads no framework.
-_LAZY = {"KerasClassifier": "_estimator", "KerasRegressor": "_estimator", "Standardise": "_default", "mlp": "_default"}
+_LAZY = {
+    "KerasClassifier": "_estimator",
+    "KerasRegressor": "_estimator",
+    "Standardise": "_default",
+    "VarianceImportanceKeras": "_watching",
+    "mlp": "_default",
+}
 
 if TYPE_CHECKING:
     from ._default import Standardise, mlp
     from ._estimator import KerasClassifier, KerasRegressor
+    from ._watching import VarianceImportanceKeras
 
-__all__ = ["KerasClassifier", "KerasRegressor", "Standardise", "mlp"]
+__all__ = ["KerasClassifier", "KerasRegressor", "Standardise", "VarianceImportanceKeras", "mlp"]
 
 
 def __getattr__(name: str) -> Any:

@@ -87,7 +87,7 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
         if self.random_state is not None:
             # repeated calls with one RandomState are alike, as `clone` gives every fit a copy
             seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        with seeded(seed), computing_in(self.dtype):
+        with seeded(seed), computing_in(self.dtype), self._watching(go_on) as watching:
             shuffling = random.randrange(2**31)
             if not go_on:
                 self._recipe = self._new_recipe(data, resolved)
@@ -95,7 +95,7 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
                 self.model_ = self._new_model(data)
             rows = self._rows(data)
             params = self.get_params(deep=False)
-            callbacks = callback_list(params)
+            callbacks = [*callback_list(params), *watching]
             rows, watched, stopping = self._split(rows, data.y, resolved, shuffling)
             schedule = self._schedule(resolved, len(rows.X), epochs, initial, shuffling)
             for watcher in callbacks:

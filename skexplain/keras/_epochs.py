@@ -144,11 +144,12 @@ def _traced(
     @tf.function(autograph=False, input_signature=[INDEX, *specs], jit_compile=model.jit_compile or None)
     def one(index: tf.Tensor, *data: tf.Tensor) -> Any:
         X, y, *weight = (tf.gather(part, index) for part in data)
-        return step((X, y, *(tf.math.divide_no_nan(w, tf.reduce_mean(w)) for w in weight)))
+        logs = step((X, y, *(tf.math.divide_no_nan(w, tf.reduce_mean(w)) for w in weight)))
+        return logs if kernels is None else (logs, [reading.tensor for reading in kernels])
 
     function = one.get_concrete_function()
     if kernels is not None:
-        results = function.structured_outputs
+        results, _ = function.structured_outputs
         tensors = [v for v in tf.nest.flatten(results) if v is not None]
 
         @tf.function(autograph=False, input_signature=[INDEX, SIZE, *specs])
@@ -156,8 +157,8 @@ def _traced(
             n_steps = (tf.shape(order)[0] + size - 1) // size
 
             def batch(k: tf.Tensor, _: Any, seen: list[tf.TensorArray]) -> tuple[tf.Tensor, Any, list[tf.TensorArray]]:
-                logs = one(order[k * size : (k + 1) * size], *data)
-                seen = [s.write(k, reading.tensor) for s, reading in zip(seen, kernels, strict=True)]
+                logs, now = one(order[k * size : (k + 1) * size], *data)
+                seen = [s.write(k, v) for s, v in zip(seen, now, strict=True)]
                 return k + 1, [v for v in tf.nest.flatten(logs) if v is not None], seen
 
             none = [tf.zeros([n or 0 for n in v.shape], v.dtype) for v in tensors]

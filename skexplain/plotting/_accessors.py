@@ -53,7 +53,9 @@ class ImportancesPlot:
         what = {"predicted": "the predicted class", "all": "all outputs"}.get(imp.target, imp.target)
         # only classifiers have classes
         unit = f"mean |attribution|, {f'{imp.output} of {what}' if imp.per_class else 'prediction'}"
-        if not local:
+        if getattr(imp.strategy, "needs_training", False):
+            unit = "size of what the weights did during training"
+        elif not local:
             unit = "rise of the loss" if scoring == "loss" else f"fall of {scoring}"
         # a loss of score is shown as measured: bars below 0 are noise, and their size says how much there is
         values = imp.values if local else imp.signed

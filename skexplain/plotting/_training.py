@@ -81,7 +81,7 @@ def weight_animation(
     weights, times, columns = _columns(history, max_display)
     shown, n_units = columns.shown, weights.shape[2]
     moments = np.unique(np.linspace(len(times) - 1, 0, min(len(times), max_frames)).round().astype(int))
-    bars = np.asarray(weights[moments][:, shown], dtype=float).reshape(len(moments), -1)
+    bars = np.nan_to_num(weights[moments][:, shown].astype(float)).reshape(len(moments), -1)
     ax = one_axes(ax, path, max(HEIGHT, 2 * len(columns.rows)))
     from matplotlib.animation import FuncAnimation
     from matplotlib.collections import PolyCollection
@@ -361,7 +361,7 @@ def _columns(history: WeightHistory, max_display: int) -> tuple[NDArray, NDArray
     for j in range(weights.shape[1]):
         # from the first sample on: what never changes deviates by 0, and not by rounding errors
         changes = weights[:, j].astype(np.float64) - weights[0, j]
-        moved.append(changes.std(axis=0).sum())
+        moved.append(np.nansum(changes.std(axis=0)))
     return weights, np.asarray(history.times), _Columns(history.names, np.array(moved), max_display)
 
 
@@ -371,10 +371,9 @@ def _check_samples(values: NDArray) -> None:
 
 
 def _weights_on(weights: NDArray, j: int) -> NDArray:
-    """Weights of a column, ``(n_samples, n_weights)``, without the zeros that make columns equally long."""
+    """Weights of a column, ``(n_samples, n_weights)``, without the NaN that make columns equally long."""
     values = np.asarray(weights[:, j], dtype=float)
-    used = values.any(axis=0)
-    return values[:, used] if used.any() else values[:, :1]
+    return values[:, np.isfinite(values[0])]
 
 
 def _over(history: WeightHistory, times: NDArray) -> str:

@@ -6,13 +6,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 #: Public name -> module that defines it. Lazy, so that the Keras half can use `TorchNetwork` without skorch.
-_LAZY = {"MLP": "_module", "NeuralNetClassifier": "_estimators", "NeuralNetRegressor": "_estimators"}
+_LAZY = {
+    "MLP": "_module",
+    "NeuralNetClassifier": "_estimators",
+    "NeuralNetRegressor": "_estimators",
+    "VarianceImportanceTorch": "_watching",
+}
 
 if TYPE_CHECKING:
     from ._estimators import NeuralNetClassifier, NeuralNetRegressor
     from ._module import MLP
+    from ._watching import VarianceImportanceTorch
 
-__all__ = ["MLP", "NeuralNetClassifier", "NeuralNetRegressor"]
+__all__ = ["MLP", "NeuralNetClassifier", "NeuralNetRegressor", "VarianceImportanceTorch"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score
-from skorch.callbacks import EpochScoring, PrintLog
+from skorch.callbacks import EarlyStopping, EpochScoring, PrintLog
 
 
 def accuracy(y: Any, predicted: NDArray) -> float:
@@ -33,6 +33,20 @@ class Log(PrintLog):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         if net.verbose or self.sink is not print:
             super().on_epoch_end(net, **kwargs)
+
+
+class Stop(EarlyStopping):
+    """`EarlyStopping` of the default module, after the user's callbacks, which would else miss the last epoch.
+
+    The best weights are there before any callback is told of the end of the training.
+    """
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Do nothing; see `restore`."""
+
+    def restore(self, net: Any) -> None:
+        """Put back the weights of the best epoch."""
+        super().on_train_end(net)
 
 
 def lighter(callbacks: list[tuple[str, Any]]) -> list[tuple[str, Any]]:

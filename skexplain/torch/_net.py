@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, check_scalar
 from skorch import NeuralNet
-from skorch.callbacks import EarlyStopping
+from skorch.callbacks import PrintLog
 from skorch.dataset import Dataset, unpack_data
 from skorch.utils import is_dataset, noop
 from torch import nn
@@ -28,7 +28,8 @@ from .. import _defaults
 from .._data import TrainingData, check_loss, held_out, prediction_rows, typical_rows
 from .._estimator import ExplainableMixin
 from .._head import Output
-from ._callbacks import lighter
+from ..training._watcher import Watcher
+from ._callbacks import Stop, lighter
 from ._criterion import assumed_activation, row_losses, unreduced, weighted_mean
 from ._draw import draw_weights
 from ._epoch import run_epoch, score_epoch, unobserved
@@ -56,6 +57,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
     _training: TrainingData | None = None
     _first_batch: Any = None
     _stopping = False
+    _watchers: Sequence[Watcher] = ()
     _listed: frozenset[str]
 
     def __init__(self, module: Any = None, **params: Any) -> None:
@@ -101,16 +103,19 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         }
         self.__dict__.update(meanwhile)
         try:
-            with seeded(seed), self._resolved():
+            with seeded(seed), self._resolved(), self._watching(go_on=not fresh) as watchers:
+                self.__dict__["_watchers"] = watchers
                 check_scalar(self.max_epochs, "max_epochs", Integral, min_val=0)
                 if fresh:
                     self.initialize()
                 fit_params.pop("_routing_method", None)
                 X, y = (X, y) if data is None else (data.X, data.y)
                 NeuralNet.partial_fit(self, X, y, _routing_method="fit" if fresh else "partial_fit", **fit_params)
+                for watcher in watchers:  # not earlier: a callback may have restored the best weights
+                    watcher.finish()
         finally:
-            for name in meanwhile:
-                del self.__dict__[name]
+            for name in (*meanwhile, "_watchers"):
+                self.__dict__.pop(name, None)
         self.n_iter_ = len(self.history)
         if data is not None:
             self._probe_rows = typical_rows(data.X)
@@ -177,7 +182,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         """skorch's, and early stopping for the default module, unless its epochs are set or its rows are few."""
         callbacks = lighter(super().get_default_callbacks())
         if self._early_stopping:
-            stop = EarlyStopping(patience=_defaults.PATIENCE, load_best=True, sink=noop)
+            stop = Stop(patience=_defaults.PATIENCE, load_best=True, sink=noop)
             callbacks.insert(-1, ("early_stopping", stop))
         return callbacks
 
@@ -269,12 +274,39 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         with unreduced(self.criterion_):
             return weighted_mean(row_losses(self.criterion_, pred, y_true, activation), weight)
 
+    def initialize_callbacks(self) -> Any:
+        """skorch's, in the order: the user's, our early stopping, the log."""
+        super().initialize_callbacks()
+        self.callbacks_.sort(key=lambda item: (isinstance(item[1], PrintLog), isinstance(item[1], Stop)))
+        return self
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Let the strategy look on, if it watches the training."""
+        super().on_train_begin(net, X, y, **kwargs)
+        for watcher in self._watchers:
+            watcher.on_train_begin(net, X, y)
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Restore the best weights before callbacks look at them."""
+        super().on_train_end(net, X, y, **kwargs)
+        for _, callback in self.callbacks_:
+            if isinstance(callback, Stop):
+                callback.restore(net)
+
+    def on_batch_end(self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any) -> None:
+        """Let the strategy look on."""
+        super().on_batch_end(net, batch, training, **kwargs)
+        for watcher in self._watchers:
+            watcher.on_batch_end(net, training=training)
+
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Stop with a sentence when the loss is not a number."""
         losses = self.history[-1, "batches", :, "train_loss"]
         rate = self.optimizer_.param_groups[0].get("lr")
         check_loss(float(np.sum(losses)), len(self.history), rate)
         super().on_epoch_end(net, dataset_train, dataset_valid, **kwargs)
+        for watcher in self._watchers:
+            watcher.on_epoch_end(net)
 
     def forward_iter(self, X: Any, training: bool = False, device: Any = "cpu") -> Iterator[Any]:
         """Outputs of batches; for arrays of full, zero-padded slices."""

@@ -13,7 +13,8 @@ from scipy.stats import weightedtau
 from sklearn.utils.validation import check_scalar
 
 from .._explain import importances
-from .._fitted import from_fitted
+from .._network import Network
+from .._wrap import as_network
 from ..attributions._registry import get_attribution
 from ._watcher import Watcher
 
@@ -30,8 +31,8 @@ class ImportanceHistory(Watcher):
     """Importances while a network trains: when each column is learned, and when it is forgotten.
 
     Choose it to see whether a ranking has settled, or a late epoch has begun to use a column that should not matter.
-    Any strategy that explains a trained network serves; cheap ones, such as ``"input_x_gradient"``, are evaluated
-    more often. For ``callbacks=`` of Keras, skorch and this library's estimators; in a loop of your own call
+    Any strategy that explains a trained network serves; the cheaper it is, the more often it is evaluated. For
+    ``callbacks=`` of Keras, skorch and this library's estimators; in a loop of your own call
     ``on_train_begin(model)``, after each epoch ``on_epoch_end()``, and ``on_train_end()``.
 
     Parameters
@@ -86,7 +87,7 @@ class ImportanceHistory(Watcher):
     >>> from skexplain.torch import NeuralNetRegressor
     >>> from skexplain.training import ImportanceHistory
     >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
-    >>> history = ImportanceHistory("input_x_gradient", every=5, max_cost=1)
+    >>> history = ImportanceHistory("expected_gradients", every=5, max_cost=1)
     >>> net = NeuralNetRegressor(max_epochs=20, callbacks=[history], random_state=0).fit(X, y)
     >>> history.values.shape[1], history.names[2]
     (10, 'bmi')
@@ -130,7 +131,7 @@ class ImportanceHistory(Watcher):
         if getattr(strategy, "needs_training", False) or getattr(strategy, "needs_estimator", False):
             raise ValueError(
                 f"strategy={strategy} cannot be evaluated while a network trains; choose one that explains a trained "
-                "network, such as 'input_x_gradient'."
+                "network, such as 'expected_gradients'."
             )
         self._X, self._y = self._chosen_rows()
         if getattr(strategy, "needs_y", False) and self._y is None:
@@ -180,8 +181,9 @@ class ImportanceHistory(Watcher):
 
     def _shares(self) -> NDArray:
         X, y = self._X, self._y
-        model = from_fitted(self._model, X, y, attribution=self._strategy, random_state=0)
-        return importances(model, X, y, background=X[:BACKGROUND]).normalized
+        model = _AsItIs(as_network(self._model, X[:BACKGROUND], y=y))
+        background = X[:BACKGROUND]
+        return importances(model, X, y, attribution=self._strategy, background=background, random_state=0).normalized
 
     def _is_stable(self) -> bool:
         """Whether the newest ranking is that of so many evaluations before it."""
@@ -193,3 +195,10 @@ class ImportanceHistory(Watcher):
     def _end(self) -> None:
         self._trained = time.perf_counter() - self._began - self._spent
         del self._X, self._y
+
+
+class _AsItIs:
+    """A network in the middle of its training, as a model that `importances` takes."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = lambda output: network

@@ -80,7 +80,7 @@ class InputWeights:
         return total
 
     def by_column(self, values: NDArray) -> NDArray:
-        """Values ``(n_samples, size)`` as ``(n_samples, n_columns, n_weights)``; 0 where columns have fewer weights."""
+        """Values ``(n_samples, size)`` as ``(n_samples, n_columns, n_weights)``; NaN where columns have fewer."""
         parts = []
         for kernel, block in self._blocks(values):
             order = np.argsort(kernel.columns, kind="stable")
@@ -88,7 +88,7 @@ class InputWeights:
             count = np.bincount(columns, minlength=self.n_columns)
             place = np.arange(len(columns)) - (np.cumsum(count) - count)[columns]  # which of its column's inputs it is
             units = block.shape[-1]
-            part = np.zeros((len(values), self.n_columns, count.max(initial=0), units), dtype=values.dtype)
+            part = np.full((len(values), self.n_columns, count.max(initial=0), units), np.nan, dtype=values.dtype)
             part[:, columns, place] = block[:, inputs]
             parts.append(part.reshape(len(values), self.n_columns, -1))
         return np.concatenate(parts, axis=-1)

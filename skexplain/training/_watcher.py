@@ -121,8 +121,11 @@ class Watcher(BaseEstimator):
         return self
 
     def set_model(self, model: Any) -> None:
-        """Part of Keras' protocol."""
-        self._model = model
+        """Part of Keras' protocol: watch this model; None lets go of it."""
+        if model is None:
+            self.release()
+        else:
+            self._model = model
 
     def set_params(self, keras_parameters: Any = None, /, **params: Any) -> Any:
         """Set parameters, as in scikit-learn. Keras passes what it knows of the training, which is not needed."""

@@ -47,7 +47,7 @@ class WeightHistory(WeightWatcher):
     Attributes
     ----------
     weights : ndarray of shape (n_samples, n_columns, n_weights)
-        Of each column the weights to all hidden units; 0 where columns have fewer weights than others. The first
+        Of each column the weights to all hidden units; NaN where columns have fewer weights than others. The first
         sample holds the initial weights.
     times : int ndarray of shape (n_samples,)
         Epochs or steps after which the samples were taken.
@@ -163,7 +163,7 @@ class WeightHistory(WeightWatcher):
 
         rows = []
         for values in np.moveaxis(self.weights.astype(np.float64), 1, 0):
-            density = self._density(values.ravel())
+            density = self._density(values[np.isfinite(values)])
             high = density[density > above]
             n = len(high)
             with np.errstate(invalid="ignore"):

@@ -51,8 +51,10 @@ def local(name, net, X=X, B=B, seed=0, target=0):
     return result.values if isinstance(result, Attributed) else result
 
 
-# what trains an estimator anew has no bare network to be tested on; see test_loco.py
-every = pytest.mark.parametrize("name", sorted(n for n, a in ATTRIBUTIONS.items() if not a.needs_estimator))
+# what trains an estimator anew, or watches it train, has no bare network to be tested on
+every = pytest.mark.parametrize(
+    "name", sorted(n for n, a in ATTRIBUTIONS.items() if not (a.needs_estimator or a.needs_training))
+)
 every_exchanging = pytest.mark.parametrize(
     "name", sorted(n for n, a in ATTRIBUTIONS.items() if not (a.local or a.needs_estimator or a.needs_training))
 )

@@ -183,9 +183,9 @@ def test_scatter_of_a_long_training_shows_some_epochs(tmp_path):
     assert len(ax.lines[-1].get_xdata()) == 500  # lines have all
 
 
-def test_zeros_that_make_columns_equally_long_are_no_weights(tmp_path):
+def test_gaps_that_make_columns_equally_long_are_no_weights(tmp_path):
     history = weights(2, units=6)
-    history.weights[:, 1, 2:] = 0
+    history.weights[:, 1, 2:] = np.nan
     ax = weight_scatter(history, path=tmp_path / "p.png")
     np.testing.assert_allclose(ax.lines[-2].get_ydata(), np.abs(history.weights[:, 1, :2]).mean(axis=1))
     ax = weight_boxes(history, path=tmp_path / "p.png")

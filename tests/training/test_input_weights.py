@@ -44,7 +44,8 @@ def test_inputs_of_one_column_are_summed():
     by_column = found.by_column(values.reshape(1, -1))
     assert by_column.shape == (1, 2, 8)
     assert np.allclose(by_column[0, 1], values[:2].ravel())
-    assert np.allclose(by_column[0, 0], [*values[2], 0, 0, 0, 0])
+    assert np.allclose(by_column[0, 0, :4], values[2])
+    assert np.isnan(by_column[0, 0, 4:]).all()
 
 
 def test_several_layers_count_together():

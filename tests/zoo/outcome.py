@@ -20,6 +20,8 @@ TOLERANCE = 1e-3
 #: For a look at every network, not for good estimates.
 FEW = {"n_repeats": 2, "n_samples": 30, "tol": 0.9}
 REFUSALS = (skexplain.CompletenessError, skexplain.UnsupportedModelError)
+#: Of the strategies that watch the training the one whose values need no steps; all find the same weights.
+STRATEGIES = sorted(name for name, a in ATTRIBUTIONS.items() if not a.needs_training or name == "weight_mean_abs")
 FRAMEWORKS = ("torch", "Keras on TensorFlow", "Keras on torch")
 #: What stands in the table where nothing is promised to add up.
 KINDS = ("signed", "sizes", "global")
@@ -89,6 +91,12 @@ def outcome(strategy: Any, ready: BareNetwork, name: str, X: NDArray | None = No
     known, B = rows()
     X = known if X is None else X
     try:
+        if strategy.needs_training:
+            watcher = strategy.watcher()
+            watcher.look(known)
+            watcher.on_train_begin(ready.model)
+            watcher.on_train_end()
+            return Outcome("global", None, strategy.watched(watcher))
         if not strategy.local:
             found = skexplain.importances(
                 ready, X, targets(name)[: len(X)], attribution=strategy, background=B, random_state=0
@@ -144,4 +152,4 @@ def measured(framework: str) -> dict[str, dict[str, Outcome]]:
     """Outcomes of all strategies on all networks, as ``{strategy: {network: outcome}}``."""
     if framework != "torch" and framework != keras_framework():
         raise RuntimeError(f"This process has {keras_framework()}, not {framework}; set KERAS_BACKEND.")
-    return {s: {n: zoo_outcome(s, framework, n) for n in NAMES} for s in sorted(ATTRIBUTIONS)}
+    return {s: {n: zoo_outcome(s, framework, n) for n in NAMES} for s in STRATEGIES}

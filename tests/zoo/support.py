@@ -12,10 +12,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from skexplain.attributions import ATTRIBUTIONS
-
 from . import NAMES
-from .outcome import FRAMEWORKS, TOLERANCE, Outcome, measured
+from .outcome import FRAMEWORKS, STRATEGIES, TOLERANCE, Outcome, measured
 
 PAGE = Path(__file__).parents[2] / "docs" / "support.md"
 #: Powers of ten are not told apart below this: it is what rounding in float32 comes to.
@@ -49,6 +47,7 @@ and a test fails when it is out of date.
   the [end](#reasons-of-refusals).
 
 Sampling strategies were run with few samples. `loco` trains an estimator anew, and so refuses these bare networks.
+`viann` and the other strategies of the training watch the same weights as `weight_mean_abs`, which stands for them.
 All networks read the same six flat columns; where an operation wants another shape, the rows are reshaped inside.
 `embedding` reads column 0 as an integer code.
 """
@@ -136,7 +135,7 @@ def read() -> Cells:
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         if line.startswith("## "):
             strategy = line[3:].replace(" ", "_")
-        elif line.startswith("| ") and strategy in ATTRIBUTIONS:
+        elif line.startswith("| ") and strategy in STRATEGIES:
             nets, *row = (part.strip() for part in line.strip("|").split("|"))
             members = NAMES if nets == EVERY else nets.split(", ")
             cells.update({(strategy, n, f): c for n in members for f, c in zip(FRAMEWORKS, row, strict=True)})

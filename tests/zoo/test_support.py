@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from skexplain.attributions import ATTRIBUTIONS, Attribution
+from skexplain.attributions import Attribution
 from tests.zoo import NAMES, support
-from tests.zoo.outcome import FRAMEWORKS, BareNetwork, Outcome, outcome
+from tests.zoo.outcome import FRAMEWORKS, STRATEGIES, BareNetwork, Outcome, outcome
 
 
 def test_every_strategy_on_every_network_in_every_framework():
-    expected = {(s, n, f) for s in ATTRIBUTIONS for n in NAMES for f in FRAMEWORKS}
+    expected = {(s, n, f) for s in STRATEGIES for n in NAMES for f in FRAMEWORKS}
     assert support.read().keys() == expected
 
 
@@ -37,7 +37,7 @@ def test_gaps_are_rounded_up(gap, power):
 def test_what_is_written_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(support, "PAGE", tmp_path / "page.md")
     verdicts = ["global", "complete, gap ≤ 1e-4", "refused: CompletenessError"]
-    keys = [(s, n, f) for s in ATTRIBUTIONS for n in NAMES for f in FRAMEWORKS]
+    keys = [(s, n, f) for s in STRATEGIES for n in NAMES for f in FRAMEWORKS]
     cells = {key: verdicts[k % 3] for k, key in enumerate(keys)}
     support.PAGE.write_text(support.page(cells, {}), encoding="utf-8")
     assert support.read() == cells

@@ -1,0 +1,209 @@
+"""Importances read off the weights on the columns while the network trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from ._base import Attribution
+
+if TYPE_CHECKING:
+    from ..training._watcher import Watcher
+
+
+class _Watched(Attribution):
+    """Base: what the training itself tells, the same for all rows."""
+
+    local = False
+    signed = False
+    needs_gradient = True  # a network's own columns are meant, behind the steps of a pipeline
+    needs_training = True
+
+
+class VIANN(_Watched):
+    """Sum over a column's weights of their variance during training times their final size.
+
+    Costs next to nothing, as it falls out of the training: set it before ``fit``. Choose it to compare with papers that
+    report it, or as a first look; what the trained network does with the columns is told by the other strategies.
+
+    Parameters
+    ----------
+    per : {"epoch", "step"}, default="epoch"
+        When a sample of the weights is taken.
+    include_initial : bool, default=True
+        Whether the initial weights are a sample too. False: the original formula, in which the way from the initial
+        weights to those after the first epoch does not count; after one epoch all scores are 0.
+
+    Raises
+    ------
+    UnsupportedModelError
+        When the estimator was not fitted with this strategy, or no layer has weights on single columns.
+
+    Warns
+    -----
+    UserWarning
+        At ``fit``, when the columns that reach the first layer are on different scales.
+
+    See Also
+    --------
+    skexplain.training.VarianceImportanceTorch, skexplain.training.VarianceImportanceKeras :
+        the same for a training of your own.
+    WeightPathLength : how far the weights went.
+    Permutation : what the trained network relies on.
+
+    Notes
+    -----
+    ``s_i = sum_h Var_t(w_ih) |w_ih|`` over the weights of the first layer that takes the columns, with the variance
+    over the samples of the training (divided by their number) and the size at its end. What only standardises,
+    reshapes or drops columns is looked through; an embedding too: a column's weights are those of its outputs in the
+    layer behind. A convolution's or recurrent layer's weights belong to the channel, and its steps share them.
+    ``warm_start`` and ``partial_fit`` go on with the statistics.
+
+    Axioms: none of those of a function's attributions. Not even dummy: the weights of a column that the later layers
+    ignore may vary. A column that is always 0, as a constant one is behind standardisation, keeps its initial weights,
+    and scores 0 without weight decay. A column measured in smaller units has larger weights, hence the warning. There
+    is no standard error: train with several seeds to see the spread. On a linear network trained by small steps from
+    small weights the score grows with ``|w_i|^3``.
+
+    References
+    ----------
+    C. R. de Sá, "Variance-based feature importance in neural networks", Discovery Science 2019.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skexplain.torch import NeuralNetRegressor
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> net = NeuralNetRegressor(attribution="viann", random_state=0).fit(X, y)
+    >>> net.feature_importances_.shape
+    (10,)
+    """
+
+    def __init__(self, *, per: str = "epoch", include_initial: bool = True) -> None:
+        self.per = per
+        self.include_initial = include_initial
+
+    def watcher(self) -> Watcher:
+        """A `VarianceImportance` of the same parameters."""
+        from ..training._variance import VarianceImportance
+
+        return VarianceImportance(per=self.per, include_initial=self.include_initial)
+
+    def watched(self, watcher: Any) -> NDArray:
+        """The scores before they are normalised."""
+        return watcher.raw_scores
+
+
+class _OfHistory(_Watched):
+    """Base: a figure of a `WeightHistory`."""
+
+    def __init__(self, *, per: str = "epoch", every: int = 1, max_samples: int = 512) -> None:
+        self.per = per
+        self.every = every
+        self.max_samples = max_samples
+
+    def watcher(self) -> Watcher:
+        """A `WeightHistory` of the same parameters."""
+        from ..training._weight_history import WeightHistory
+
+        return WeightHistory(per=self.per, every=self.every, max_samples=self.max_samples)
+
+
+_SHARED = """
+    Parameters
+    ----------
+    per : {"epoch", "step"}, default="epoch"
+        When a sample of the weights is taken; the initial weights are one.
+    every : int, default=1
+        Epochs or steps from one sample to the next.
+    max_samples : int, default=512
+        Most samples kept. When they are full every second is dropped, and only every second taken from then on.
+
+    Raises
+    ------
+    UnsupportedModelError
+        When the estimator was not fitted with this strategy, or no layer has weights on single columns.
+
+    Warns
+    -----
+    UserWarning
+        At ``fit``, when the columns that reach the first layer are on different scales.
+
+    See Also
+    --------
+    VIANN : the variance, times the final size; which weights are meant, and what holds for all of these.
+    skexplain.training.WeightHistory : the samples themselves, and pictures of them.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skexplain.torch import NeuralNetRegressor
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> net = NeuralNetRegressor(attribution="<name>", random_state=0).fit(X, y)
+    >>> net.feature_importances_.shape
+    (10,)
+    """
+
+
+class WeightStd(_OfHistory):
+    __doc__ = f"""Sum over a column's weights of their standard deviation during training.
+
+    How much the weights moved about; choose it beside `VIANN`, which also asks how large they are at the end.
+{_SHARED.replace("<name>", "weight_std")}
+    Notes
+    -----
+    ``s_i = sum_h sd_t(w_ih)``, the deviation over the samples (divided by their number).
+    """
+
+    def watched(self, watcher: Any) -> NDArray:
+        """The sums of standard deviations."""
+        return watcher.std()
+
+
+class WeightRange(_OfHistory):
+    __doc__ = f"""Sum over a column's weights of their largest less their smallest value during training.
+
+    How far the weights ever got; a single wild step counts in full.
+{_SHARED.replace("<name>", "weight_range")}
+    Notes
+    -----
+    ``s_i = sum_h (max_t w_ih - min_t w_ih)``.
+    """
+
+    def watched(self, watcher: Any) -> NDArray:
+        """The sums of ranges."""
+        return watcher.range()
+
+
+class WeightMeanAbs(_OfHistory):
+    __doc__ = f"""Sum over a column's weights of their mean size during training.
+
+    How large the weights were all along. The initial weights, which know nothing of the data, count like any other
+    sample, so the sizes of unused columns are not 0.
+{_SHARED.replace("<name>", "weight_mean_abs")}
+    Notes
+    -----
+    ``s_i = sum_h mean_t |w_ih|``.
+    """
+
+    def watched(self, watcher: Any) -> NDArray:
+        """The sums of mean sizes."""
+        return watcher.mean_abs()
+
+
+class WeightPathLength(_OfHistory):
+    __doc__ = f"""Sum over a column's weights of the length of their way during training.
+
+    All changes count, there and back again. Noise in the steps lengthens the way of every column, used or not, so
+    large batches and small steps tell more.
+{_SHARED.replace("<name>", "weight_path_length")}
+    Notes
+    -----
+    ``s_i = sum_h sum_t |w_ih(t + 1) - w_ih(t)|`` over successive samples: the longer the stride, the more ways back and
+    forth are missed.
+    """
+
+    def watched(self, watcher: Any) -> NDArray:
+        """The sums of path lengths."""
+        return watcher.path_length()
