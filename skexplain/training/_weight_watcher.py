@@ -15,8 +15,9 @@ from sklearn.utils.validation import check_scalar
 from ._input_weights import InputWeights, input_weights
 from ._watcher import Watcher
 
-#: Numbers that are collected before they are looked at together.
-BUFFER = 2**17
+#: Numbers that are collected before they are looked at together: few enough to stay in the processor's cache, and to
+#: leave room there for the training.
+BUFFER = 2**15
 #: Largest ratio of the columns' spreads at which they count as on one scale.
 ONE_SCALE = 10
 
@@ -66,7 +67,8 @@ class WeightWatcher(Watcher):
             self._n_seen = 0
             self._reset(weights.size)
             self._take(now, np.zeros(1, dtype=int))
-        self._buffer = np.empty((int(np.clip(BUFFER // max(weights.size, 1), 1, 256)), weights.size))
+        dtype = np.result_type(*(kernel.read() for kernel in weights.kernels))
+        self._buffer = np.empty((int(np.clip(BUFFER // max(weights.size, 1), 1, 256)), weights.size), dtype)
         self._filled = 0
 
     def _step(self) -> None:
