@@ -36,7 +36,7 @@ small = {
     "random_state": 0,
 }
 weights = WeightHistory()
-importances = ImportanceHistory("expected_gradients", max_cost=100)
+importances = ImportanceHistory("expected_gradients", max_cost=None)
 net = NeuralNetRegressor(callbacks=[weights, importances], **small).fit(X, y)
 print(f"R² on the rows trained on: {net.score(X, y):.3f}")
 

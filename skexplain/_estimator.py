@@ -62,9 +62,14 @@ class ExplainableMixin:
         """
         result = self.importances_
         if not result.values.any():
+            watched = getattr(result.strategy, "needs_training", False)
+            reason = (
+                "no weight varied among the samples"
+                if watched
+                else "the network's output does not depend on any column on the rows kept"
+            )
             warnings.warn(
-                f"All importances are 0 by {result.strategy}: the network's output does not depend on any "
-                "column on the rows kept. Train longer, or choose another attribution.",
+                f"All importances are 0 by {result.strategy}: {reason}. Train longer, or choose another attribution.",
                 UserWarning,
                 stacklevel=2,
             )

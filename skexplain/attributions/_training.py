@@ -95,30 +95,31 @@ class VIANN(_Watched):
         return watcher.raw_scores
 
 
-class _OfHistory(_Watched):
-    """Base: a figure of a `WeightHistory`."""
+class _Figure(_Watched):
+    """Base: a figure of all weights on a column, summed."""
 
-    def __init__(self, *, per: str = "epoch", every: int = 1, max_samples: int = 512) -> None:
+    #: Method of `WeightFigures`.
+    figure: str
+
+    def __init__(self, *, per: str = "epoch") -> None:
         self.per = per
-        self.every = every
-        self.max_samples = max_samples
 
     def watcher(self) -> Watcher:
-        """A `WeightHistory` of the same parameters."""
-        from ..training._weight_history import WeightHistory
+        """A `WeightFigures` of the same parameters."""
+        from ..training._weight_figures import WeightFigures
 
-        return WeightHistory(per=self.per, every=self.every, max_samples=self.max_samples)
+        return WeightFigures(per=self.per)
+
+    def watched(self, watcher: Any) -> NDArray:
+        """The figure of each column."""
+        return getattr(watcher, self.figure)()
 
 
-_SHARED = """
+_PARAMETERS = """
     Parameters
     ----------
     per : {"epoch", "step"}, default="epoch"
         When a sample of the weights is taken; the initial weights are one.
-    every : int, default=1
-        Epochs or steps from one sample to the next.
-    max_samples : int, default=512
-        Most samples kept. When they are full every second is dropped, and only every second taken from then on.
 
     Raises
     ------
@@ -134,7 +135,9 @@ _SHARED = """
     --------
     VIANN : the variance, times the final size; which weights are meant, and what holds for all of these.
     skexplain.training.WeightHistory : the samples themselves, and pictures of them.
+"""
 
+_EXAMPLE = """
     Examples
     --------
     >>> from sklearn.datasets import load_diabetes
@@ -146,64 +149,56 @@ _SHARED = """
     """
 
 
-class WeightStd(_OfHistory):
+class WeightStd(_Figure):
     __doc__ = f"""Sum over a column's weights of their standard deviation during training.
 
     How much the weights moved about; choose it beside `VIANN`, which also asks how large they are at the end.
-{_SHARED.replace("<name>", "weight_std")}
+{_PARAMETERS}
     Notes
     -----
     ``s_i = sum_h sd_t(w_ih)``, the deviation over the samples (divided by their number).
-    """
+{_EXAMPLE.replace("<name>", "weight_std")}"""
 
-    def watched(self, watcher: Any) -> NDArray:
-        """The sums of standard deviations."""
-        return watcher.std()
+    figure = "std"
 
 
-class WeightRange(_OfHistory):
+class WeightRange(_Figure):
     __doc__ = f"""Sum over a column's weights of their largest less their smallest value during training.
 
     How far the weights ever got; a single wild step counts in full.
-{_SHARED.replace("<name>", "weight_range")}
+{_PARAMETERS}
     Notes
     -----
     ``s_i = sum_h (max_t w_ih - min_t w_ih)``.
-    """
+{_EXAMPLE.replace("<name>", "weight_range")}"""
 
-    def watched(self, watcher: Any) -> NDArray:
-        """The sums of ranges."""
-        return watcher.range()
+    figure = "range"
 
 
-class WeightMeanAbs(_OfHistory):
+class WeightMeanAbs(_Figure):
     __doc__ = f"""Sum over a column's weights of their mean size during training.
 
     How large the weights were all along. The initial weights, which know nothing of the data, count like any other
     sample, so the sizes of unused columns are not 0.
-{_SHARED.replace("<name>", "weight_mean_abs")}
+{_PARAMETERS}
     Notes
     -----
     ``s_i = sum_h mean_t |w_ih|``.
-    """
+{_EXAMPLE.replace("<name>", "weight_mean_abs")}"""
 
-    def watched(self, watcher: Any) -> NDArray:
-        """The sums of mean sizes."""
-        return watcher.mean_abs()
+    figure = "mean_abs"
 
 
-class WeightPathLength(_OfHistory):
+class WeightPathLength(_Figure):
     __doc__ = f"""Sum over a column's weights of the length of their way during training.
 
     All changes count, there and back again. Noise in the steps lengthens the way of every column, used or not, so
     large batches and small steps tell more.
-{_SHARED.replace("<name>", "weight_path_length")}
+{_PARAMETERS}
     Notes
     -----
-    ``s_i = sum_h sum_t |w_ih(t + 1) - w_ih(t)|`` over successive samples: the longer the stride, the more ways back and
-    forth are missed.
-    """
+    ``s_i = sum_h sum_t |w_ih(t + 1) - w_ih(t)|`` over successive samples: from step to step the ways are longer
+    than from epoch to epoch.
+{_EXAMPLE.replace("<name>", "weight_path_length")}"""
 
-    def watched(self, watcher: Any) -> NDArray:
-        """The sums of path lengths."""
-        return watcher.path_length()
+    figure = "path_length"

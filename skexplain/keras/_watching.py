@@ -29,13 +29,14 @@ class VarianceImportanceKeras(VarianceImportance, keras.callbacks.Callback):
     Attributes
     ----------
     var_scores : ndarray of shape (n_columns,)
+        ``feature_importances_`` is the same.
     raw_scores : ndarray of shape (n_columns,)
         Before ``normalize``.
 
     Raises
     ------
     UnsupportedModelError
-        When no layer has weights on single columns.
+        When no layer has weights on single columns, or in ``Model.fit`` the model is not built: give it an ``Input``.
     sklearn.exceptions.NotFittedError
         When scores are read before the training is over.
     ValueError

@@ -191,9 +191,11 @@ def _shown(module: nn.Module, rows: NDArray) -> _Found:
 
 def _without_rows(module: nn.Module) -> InputWeights:
     """The same from rows made up after a layer, if that layer then is among those that take the columns."""
+    if all(parameter.ndim < 2 for parameter in module.parameters()):
+        raise _no_layer(module)
     reason = UnsupportedModelError(
         f"This {type(module).__name__} does not say what rows it takes; give it a few, as in "
-        "VarianceImportanceTorch(model, X=X)."
+        "VarianceImportanceTorch(model, X=X) or on_train_begin(model, X)."
     )
     if any(isinstance(layer, nn.Embedding | nn.EmbeddingBag) for layer in module.modules()):
         raise reason  # any number of columns may be codes

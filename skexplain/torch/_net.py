@@ -116,6 +116,9 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         finally:
             for name in (*meanwhile, "_watchers"):
                 self.__dict__.pop(name, None)
+            for _, callback in getattr(self, "callbacks_", []):
+                if isinstance(callback, Watcher):
+                    callback.release()
         self.n_iter_ = len(self.history)
         if data is not None:
             self._probe_rows = typical_rows(data.X)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 from skorch.callbacks import Callback
 
 from ..training._variance import VarianceImportance
+from ..training._watcher import few_rows
 
 
 class VarianceImportanceTorch(VarianceImportance, Callback):
@@ -22,8 +22,8 @@ class VarianceImportanceTorch(VarianceImportance, Callback):
     model : torch.nn.Module, default=None
         The network, in a loop of your own; a callback is told.
     X : array-like of shape (n, *features), default=None
-        A few rows, in a loop of your own. Needed where the module does not say how many columns it takes, as one that
-        begins with an embedding, and for the warning of columns on different scales.
+        A few rows as the module reads them, in a loop of your own. Needed where the module does not say how many
+        columns it takes, as one that begins with an embedding, and for the warning of columns on different scales.
     per : {"epoch", "step"}, default="epoch"
         When a sample of the weights is taken. In a loop of your own call ``on_batch_end()`` after each step.
     include_initial : bool, default=True
@@ -35,6 +35,7 @@ class VarianceImportanceTorch(VarianceImportance, Callback):
     Attributes
     ----------
     var_scores : ndarray of shape (n_columns,)
+        ``feature_importances_`` is the same.
     raw_scores : ndarray of shape (n_columns,)
         Before ``normalize``.
 
@@ -99,5 +100,5 @@ class VarianceImportanceTorch(VarianceImportance, Callback):
     def on_train_begin(self, source: Any = None, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Training begins."""
         if self.X is not None:
-            self.look(np.asarray(self.X))
+            self.look(few_rows(self.X))
         super().on_train_begin(self.model if source is None else source, X, y, **kwargs)

@@ -29,3 +29,7 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'skexplain.training' has no attribute {name!r}")
     return getattr(importlib.import_module(f"..{_LAZY[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import weightedtau
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_scalar
 
+from .._columns import column_names
 from .._explain import importances
 from .._network import Network
+from .._subject import reading, truth_of
 from .._wrap import as_network
 from ..attributions._registry import get_attribution
 from ._watcher import Watcher
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
 SAME = 0.9
 #: Rows that importances are computed from, and the most that are compared with.
 N_ROWS, BACKGROUND = 200, 50
+#: Evaluations that make a history.
+FEWEST = 3
 
 
 class ImportanceHistory(Watcher):
@@ -48,9 +55,10 @@ class ImportanceHistory(Watcher):
     stop_when_stable : int, default=None
         Stop the training when so many evaluations in a row have the ranking of the newest one: Vigna's weighted tau
         of at least 0.9, in which important columns count most.
-    max_cost : float, default=0.1
-        Largest share of the training time that evaluations may take. What is due is left out until the time is there;
-        only the first evaluation, whose cost nobody knows, is made in any case.
+    max_cost : float or None, default=0.1
+        Largest share of the training time that evaluations may take. What is due is left out until the time is there.
+        Small networks train so fast that few evaluations fit in a tenth of the time: allow more, or pass fewer rows.
+        None: all that are due.
     feature_names : sequence of str, default=None
         Names of the columns. None: those of the DataFrame that an estimator of this library was fitted on, if any.
 
@@ -59,10 +67,10 @@ class ImportanceHistory(Watcher):
     values : ndarray of shape (n_evaluations, n_columns)
         Importances, each row with sum 1, or 0 where the network uses no column.
     epochs : int ndarray of shape (n_evaluations,)
-        Epochs after which they were computed.
+        Epochs after which they were computed. The first is 0, before the training, in any case.
     names : tuple of str
     cost : float
-        Time of the evaluations as a share of the training time without them.
+        Time of the evaluations during training as a share of the training time without them.
     n_skipped : int
         Evaluations that were due, and left out because of ``max_cost``.
     stopped_epoch : int or None
@@ -71,7 +79,14 @@ class ImportanceHistory(Watcher):
     Raises
     ------
     ValueError
-        When no rows are known, or the strategy needs more than a trained network.
+        When no rows are known, the network cannot read them, or the strategy needs more than a trained network.
+    sklearn.exceptions.NotFittedError
+        When results are read before a training has begun.
+
+    Warns
+    -----
+    UserWarning
+        At the end, when ``max_cost`` allowed no more than two of the evaluations that were due.
 
     See Also
     --------
@@ -87,7 +102,7 @@ class ImportanceHistory(Watcher):
     >>> from skexplain.torch import NeuralNetRegressor
     >>> from skexplain.training import ImportanceHistory
     >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
-    >>> history = ImportanceHistory("expected_gradients", every=5, max_cost=1)
+    >>> history = ImportanceHistory("expected_gradients", every=5, max_cost=None)
     >>> net = NeuralNetRegressor(max_epochs=20, callbacks=[history], random_state=0).fit(X, y)
     >>> history.values.shape[1], history.names[2]
     (10, 'bmi')
@@ -102,7 +117,7 @@ class ImportanceHistory(Watcher):
         every: int = 1,
         rows: Any = None,
         stop_when_stable: int | None = None,
-        max_cost: float = 0.1,
+        max_cost: float | None = 0.1,
         feature_names: Sequence[str] | None = None,
     ) -> None:
         self.strategy = strategy
@@ -113,8 +128,32 @@ class ImportanceHistory(Watcher):
         self.feature_names = feature_names
 
     @property
+    def values(self) -> NDArray:
+        return np.array(self._seen()[1])
+
+    @property
+    def epochs(self) -> NDArray:
+        return np.array(self._seen()[0])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        n = self.values.shape[1]
+        given = self._names if self.feature_names is None else self.feature_names
+        return tuple(column_names(None, given, None, n))
+
+    @property
     def cost(self) -> float:
+        self._seen()
         return self._spent / self._trained if self._trained > 0 else 0.0
+
+    def _seen(self) -> tuple[list[int], list[NDArray]]:
+        """Epochs and importances."""
+        if not hasattr(self, "_evaluations"):
+            raise NotFittedError(
+                "This ImportanceHistory has watched no training; pass it in callbacks= to one, or call "
+                "on_train_begin(model) in your loop."
+            )
+        return self._evaluations
 
     def to_frame(self) -> pd.DataFrame:
         """Importances as a DataFrame: a row an evaluation, by its epoch, and a column for each of the data's."""
@@ -124,7 +163,8 @@ class ImportanceHistory(Watcher):
 
     def _begin(self) -> None:
         check_scalar(self.every, "every", Integral, min_val=1)
-        check_scalar(self.max_cost, "max_cost", Real, min_val=0)
+        if self.max_cost is not None:
+            check_scalar(self.max_cost, "max_cost", Real, min_val=0)
         if self.stop_when_stable is not None:
             check_scalar(self.stop_when_stable, "stop_when_stable", Integral, min_val=1)
         strategy = self._strategy = get_attribution(self.strategy)
@@ -136,28 +176,32 @@ class ImportanceHistory(Watcher):
         self._X, self._y = self._chosen_rows()
         if getattr(strategy, "needs_y", False) and self._y is None:
             raise ValueError(f"strategy={strategy} compares predictions with the truth; pass rows=(X, y).")
-        self.values = np.empty((0, self._X[0].size))
-        self.epochs = np.empty(0, dtype=int)
-        names = self._names if self.feature_names is None else tuple(map(str, self.feature_names))
-        self.names = tuple(f"column {j}" for j in range(self.values.shape[1])) if names is None else names
         self.stopped_epoch, self.stop_training, self.n_skipped, self._n_epochs = None, False, 0, 0
-        self._spent = self._last = self._trained = 0.0
-        self._began = time.perf_counter()
+        self._trained = 0.0
+        self._evaluations: tuple[list[int], list[NDArray]] = [], []
+        with reading(self._X):
+            self._shares()  # imports and the like, which later evaluations need not wait for
+        began = time.perf_counter()
+        self._evaluate()
+        self._began, self._spent = time.perf_counter(), 0.0
+        self._last = self._began - began
 
     def _chosen_rows(self) -> tuple[NDArray, NDArray | None]:
         rows = self.rows
-        if isinstance(rows, tuple) and len(rows) == 2:
-            return np.asarray(rows[0]), np.asarray(rows[1])
-        if rows is not None and not isinstance(rows, Integral):
-            return np.asarray(rows), None
+        if rows is None or isinstance(rows, Integral):
+            return self._training_rows(N_ROWS if rows is None else int(rows))
+        X, y = rows if isinstance(rows, tuple) and len(rows) == 2 else (rows, None)
+        X = check_array(X, allow_nd=True, dtype="numeric", ensure_min_samples=2, input_name="rows")
+        return X, None if y is None else truth_of(y, len(X))
+
+    def _training_rows(self, n: int) -> tuple[NDArray, NDArray | None]:
         if self._rows is None:
             raise ValueError(
-                f"rows={rows!r}, but this training does not tell its rows; pass ImportanceHistory(..., rows=X), or "
-                "rows=(X, y)."
+                f"rows={self.rows!r}, but this training does not tell its rows; pass ImportanceHistory(..., rows=X), "
+                "or rows=(X, y)."
             )
-        n = N_ROWS if rows is None else int(rows)
         if n < 2:
-            raise ValueError(f"rows={rows!r}; importances need two rows at least.")
+            raise ValueError(f"rows={n}; importances need two rows at least.")
         index = np.unique(np.linspace(0, len(self._rows) - 1, min(n, len(self._rows))).astype(int))
         return self._rows[index], None if self._targets is None else self._targets[index]
 
@@ -167,17 +211,20 @@ class ImportanceHistory(Watcher):
         self._trained = now - self._began - self._spent
         if self._n_epochs % self.every:
             return
-        if len(self.values) and self._spent + self._last > self.max_cost * self._trained:
+        if self.max_cost is not None and self._spent + self._last > self.max_cost * self._trained:
             self.n_skipped += 1
             return
-        shares = self._shares()
+        self._evaluate()
         self._last = time.perf_counter() - now
         self._spent += self._last
-        self.values = np.vstack([self.values, shares])
-        self.epochs = np.append(self.epochs, self._n_epochs)
         if self._is_stable():
             self.stopped_epoch = self._n_epochs
             self._stop()
+
+    def _evaluate(self) -> None:
+        epochs, values = self._evaluations
+        epochs.append(self._n_epochs)
+        values.append(self._shares())
 
     def _shares(self) -> NDArray:
         X, y = self._X, self._y
@@ -187,14 +234,29 @@ class ImportanceHistory(Watcher):
 
     def _is_stable(self) -> bool:
         """Whether the newest ranking is that of so many evaluations before it."""
-        if self.stop_when_stable is None or len(self.values) <= self.stop_when_stable:
+        trained = self._evaluations[1][1:]
+        if self.stop_when_stable is None or len(trained) <= self.stop_when_stable:
             return False
-        *before, newest = self.values[-self.stop_when_stable - 1 :]
+        *before, newest = trained[-self.stop_when_stable - 1 :]
         return all(weightedtau(newest, values, rank=None).statistic >= SAME for values in before)
 
     def _end(self) -> None:
         self._trained = time.perf_counter() - self._began - self._spent
-        del self._X, self._y
+        made = len(self._evaluations[0]) - 1
+        if made < FEWEST < self.n_skipped + made:
+            warnings.warn(
+                f"ImportanceHistory left out {self.n_skipped} of {self.n_skipped + made} evaluations that were due: "
+                f"each takes {1e3 * self._last:.0f} ms, and max_cost={self.max_cost} of the training time is theirs. "
+                "Allow more (None: all), or pass fewer rows.",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def release(self) -> None:
+        """Let go of the model and the rows."""
+        super().release()
+        for name in ("_X", "_y"):
+            self.__dict__.pop(name, None)
 
 
 class _AsItIs:

@@ -13,7 +13,7 @@ from ._watcher import Watcher
 #: Names of Keras' logs and of skorch's history for the same numbers.
 NAMES = {"loss": "train_loss", "val_loss": "valid_loss", "accuracy": "train_acc", "val_accuracy": "valid_acc"}
 #: Parts of the names of metrics that are better the lower they are.
-LOWER = ("loss", "error", "mse", "mae", "mape", "msle", "entropy", "deviance", "divergence", "hinge")
+LOWER = ("loss", "error", "mse", "mae", "mape", "msle", "entropy", "deviance", "divergence", "hinge", "poisson")
 
 
 class MetricThreshold(Watcher):
@@ -34,7 +34,8 @@ class MetricThreshold(Watcher):
     min_epochs : int, default=5
         Epochs of this training that are run in any case.
     mode : {"auto", "max", "min"}, default="auto"
-        Whether the metric rises or falls to the threshold. "auto": losses and errors fall.
+        Whether the metric rises or falls to the threshold. "auto": losses and errors fall, unless they
+        are negated (``neg_...``).
 
     Attributes
     ----------
@@ -91,7 +92,9 @@ class MetricThreshold(Watcher):
 
     @property
     def _reaches(self) -> Callable[[float, float], bool]:
-        lower = self.mode == "min" or (self.mode == "auto" and any(part in self.monitor.lower() for part in LOWER))
+        name = self.monitor.lower()
+        falls = any(part in name for part in LOWER) and "neg_" not in name  # scikit-learn's scorers negate losses
+        lower = self.mode == "min" or (self.mode == "auto" and falls)
         return operator.le if lower else operator.ge
 
 

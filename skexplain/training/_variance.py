@@ -27,6 +27,11 @@ class VarianceImportance(WeightWatcher):
         return (raw - low) / total if total > 0 else np.zeros_like(raw)
 
     @property
+    def feature_importances_(self) -> NDArray:
+        """The same as `var_scores`, under scikit-learn's name."""
+        return self.var_scores
+
+    @property
     def raw_scores(self) -> NDArray:
         """Sum over a column's weights of their variance times their final size, ``(n_columns,)``."""
         weights = self._watched()

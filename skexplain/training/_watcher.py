@@ -30,6 +30,7 @@ class Watcher(BaseEstimator):
     per_step = False
     stop_training = False
 
+    _running = False
     _model: Any = None
     _net: Any = None
     _rows: NDArray | None = None
@@ -75,31 +76,37 @@ class Watcher(BaseEstimator):
 
     def finish(self) -> None:
         """The training is over, and the weights are what they will be."""
+        self._check_running("on_train_end")
         self._end()
         self.release()
 
     def release(self) -> None:
-        """Let go of the model and the rows."""
+        """Let go of the model and the rows, also when the training broke off."""
+        self._running = False
         for name in ("_model", "_net", "_rows", "_targets"):
             self.__dict__.pop(name, None)
 
     # --- callbacks: of Keras by position (epoch or batch, logs), of skorch with the net first, by hand without either
 
     def on_train_begin(self, source: Any = None, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Training begins; by hand: of this model."""
+        """Training begins; by hand: of this model, on rows like X."""
         if _is_net(source):
             self._net, self._model = source, source.module_
             if isinstance(X, np.ndarray) and isinstance(y, np.ndarray):
                 self.look(X, y, getattr(source, "feature_names_in_", None))
         elif frameworks(source) & {"torch", "keras"}:
             self._model = source
+            if X is not None:
+                self.look(few_rows(X))
         if self._model is None:
             raise ValueError(f"{type(self).__name__} knows no model to watch; call on_train_begin(model).")
         self._begin()
+        self._running = True
 
     def on_batch_end(self, source: Any = None, logs: Any = None, training: bool = True, **kwargs: Any) -> None:
         """A step has been taken."""
         if training and self.per_step:
+            self._check_running("on_batch_end")
             self._step()
 
     def on_train_batch_end(self, batch: Any = None, logs: Any = None) -> None:
@@ -107,8 +114,11 @@ class Watcher(BaseEstimator):
         self.on_batch_end()
 
     def on_epoch_end(self, source: Any = None, logs: Any = None, **kwargs: Any) -> None:
-        """An epoch is over."""
-        if _is_net(source):
+        """An epoch is over; by hand: with its ``logs``, if they are looked at."""
+        self._check_running("on_epoch_end")
+        if isinstance(source, dict):
+            logs = source
+        elif _is_net(source):
             logs = {k: v for k, v in source.history[-1].items() if isinstance(v, int | float | np.number)}
         self._epoch(dict(logs or {}))
 
@@ -131,6 +141,12 @@ class Watcher(BaseEstimator):
         """Set parameters, as in scikit-learn. Keras passes what it knows of the training, which is not needed."""
         return super().set_params(**params)
 
+    def _check_running(self, called: str) -> None:
+        if not self._running:
+            raise ValueError(
+                f"{type(self).__name__}: {called}() was called, but no training has begun; call on_train_begin()."
+            )
+
     def _ignored(self, *args: Any, **kwargs: Any) -> None:
         pass
 
@@ -144,9 +160,16 @@ def _is_net(source: Any) -> bool:
     return hasattr(source, "module_")
 
 
-def _sample(X: NDArray | None, y: NDArray | None) -> tuple[NDArray | None, NDArray | None]:
+def few_rows(X: Any) -> NDArray:
+    """X as an array of rows, for a look at them."""
+    X = X.detach().cpu() if hasattr(X, "detach") else X
+    X = np.asarray(X)
+    if X.ndim < 2 or len(X) == 0:
+        raise ValueError(f"X has the shape {X.shape}; pass a few rows as the network reads them, (n, *features).")
+    return X
+
+
+def _sample(X: NDArray, y: NDArray | None) -> tuple[NDArray, NDArray | None]:
     """Rows at equal distances, not more than `ROWS`."""
-    if X is None:
-        return None, None
     index = np.unique(np.linspace(0, len(X) - 1, min(len(X), ROWS)).astype(int))
     return X[index], None if y is None else y[index]

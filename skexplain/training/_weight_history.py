@@ -14,17 +14,19 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.utils.validation import check_scalar
 
-from ._weight_watcher import WeightWatcher
+from .._columns import column_names
+from ._weight_figures import WeightFigures
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class WeightHistory(WeightWatcher):
+class WeightHistory(WeightFigures):
     """Records the weights on the input columns while a network trains.
 
-    Choose it to look at how a first layer settles, by `skexplain.plotting`, and for the figures of single columns.
-    The strategies ``weight_std``, ``weight_range``, ``weight_mean_abs`` and ``weight_path_length`` are made from it.
+    Choose it to look at how a first layer settles, by `skexplain.plotting`, and for the figures of single columns:
+    ``std()``, ``range()``, ``mean_abs()`` and ``path_length()``, which the strategies ``weight_std``, ``weight_range``,
+    ``weight_mean_abs`` and ``weight_path_length`` are made of, and ``density_figures()``.
     For ``callbacks=`` of Keras, skorch and this library's estimators; in a loop of your own call
     ``on_train_begin(model)``, after each step ``on_batch_end()`` if ``per="step"``, after each epoch
     ``on_epoch_end()``, and ``on_train_end()``.
@@ -37,7 +39,8 @@ class WeightHistory(WeightWatcher):
         Epochs or steps from one sample to the next.
     max_samples : int, default=512
         Most samples that are kept in memory. When they are full every second is dropped, and from then on only every
-        second is taken, and so on: what is kept is always evenly spaced, the initial weights first.
+        second is taken, and so on: what is kept is always evenly spaced, the initial weights first. ``std()`` and the
+        like count all samples, also those that were dropped.
     path : str or Path, default=None
         A file for the samples, as float16, of which ``weights`` reads through `numpy.memmap`. ``max_samples`` then
         does not apply, and a sample keeps 3 digits. Its name ends in ".part" until the training is over.
@@ -111,38 +114,16 @@ class WeightHistory(WeightWatcher):
 
     @property
     def names(self) -> tuple[str, ...]:
-        n = self._watched().n_columns
-        given = self._names if self.feature_names is None else tuple(map(str, self.feature_names))
-        names = tuple(f"column {j}" for j in range(n)) if given is None else given
-        if len(names) != n:
-            raise ValueError(f"feature_names has {len(names)} names for {n} columns.")
-        return names
-
-    def std(self) -> NDArray:
-        """Standard deviation of each weight over the training, summed over a column's weights, ``(n_columns,)``."""
-        return self._summed(self._samples().std(axis=0, dtype=np.float64))
-
-    def range(self) -> NDArray:
-        """Largest less smallest value of each weight, summed over a column's weights, ``(n_columns,)``."""
-        return self._summed(np.ptp(self._samples(), axis=0))
-
-    def mean_abs(self) -> NDArray:
-        """Mean size of each weight over the training, summed over a column's weights, ``(n_columns,)``."""
-        return self._summed(np.abs(self._samples()).mean(axis=0, dtype=np.float64))
-
-    def path_length(self) -> NDArray:
-        """Sum of all changes of each weight, whatever their sign, summed over a column's weights, ``(n_columns,)``.
-
-        Changes from one sample to the next: the longer the stride, the more ways back and forth are missed.
-        """
-        return self._summed(np.abs(np.diff(self._samples().astype(np.float64), axis=0)).sum(axis=0))
+        given = self._names if self.feature_names is None else self.feature_names
+        return tuple(column_names(None, given, None, self._watched().n_columns))
 
     def density_figures(self, above: float = 1.0) -> pd.DataFrame:
         """Figures of the part of each column's density curve that lies above a height.
 
         All values that a column's weights took are described by the normal density with their mean and standard
-        deviation; the density is read at each of the values, and figures are made of the densities above ``above``. A
-        column whose weights stay together has a high, narrow curve; one whose weights move has a low one.
+        deviation, not by the kernels of `skexplain.plotting.weight_density`; the density is read at each of the values,
+        and figures are made of the densities above ``above``. A column whose weights stay together has a high, narrow
+        curve; one whose weights move has a low one.
 
         Parameters
         ----------
@@ -184,11 +165,10 @@ class WeightHistory(WeightWatcher):
         scale = values.std(ddof=1) if len(values) > 1 else 0.0
         return norm.pdf(values, values.mean(), scale) if scale > 0 else np.full(len(values), np.inf)
 
-    def _summed(self, values: NDArray) -> NDArray:
-        return self._watched().per_column(values)
-
     def _begin(self) -> None:
         check_scalar(self.max_samples, "max_samples", Integral, min_val=2)
+        if self.path is not None and not isinstance(self.path, str | os.PathLike):
+            raise TypeError(f"path={self.path!r} must be the name of a file, or None.")
         super()._begin()
         if self.path is not None and not self._unfinished.exists():  # the training goes on
             shutil.copyfile(self.path, self._unfinished)
@@ -204,6 +184,7 @@ class WeightHistory(WeightWatcher):
         return Path(f"{self.path}.part")
 
     def _reset(self, size: int) -> None:
+        super()._reset(size)
         self._size, self.stride = size, int(self.every)
         self._times: list[int] = []
         self._kept: list[NDArray] = []
@@ -211,6 +192,7 @@ class WeightHistory(WeightWatcher):
             self._unfinished.write_bytes(b"")
 
     def _take(self, samples: NDArray, times: NDArray) -> None:
+        super()._take(samples, times)
         for sample, time in zip(samples, times.tolist(), strict=True):
             if time % self.stride:
                 continue

@@ -25,7 +25,7 @@ ONE_SCALE = 10
 class WeightWatcher(Watcher):
     """Base: takes samples of the weights each epoch or step, several at a time.
 
-    A subclass implements `_reset`, `_take` and `_finish`.
+    A subclass implements `_reset` and `_take`.
     """
 
     per: str
@@ -69,14 +69,18 @@ class WeightWatcher(Watcher):
             self._take(now, np.zeros(1, dtype=int))
         dtype = np.result_type(*(kernel.read() for kernel in weights.kernels))
         self._buffer = np.empty((int(np.clip(BUFFER // max(weights.size, 1), 1, 256)), weights.size), dtype)
+        starts = np.cumsum([0, *weights.sizes])
+        parts = list(zip(weights.kernels, starts[:-1], starts[1:], strict=True))
+        # for each sample of the buffer what reads a kernel, and where it goes: found once, as steps are short.
+        self._places = [[(k.read, row[a:b].reshape(k.shape)) for k, a, b in parts] for row in self._buffer]
         self._filled = 0
 
     def _step(self) -> None:
         self._n_seen += 1
         if self._n_seen % self.every:
             return
-        assert self._weights is not None
-        self._weights.read_into(self._buffer[self._filled])
+        for read, place in self._places[self._filled]:
+            place[...] = read()
         self._filled += 1
         if self._filled == len(self._buffer):
             self._flush()
@@ -108,17 +112,15 @@ class WeightWatcher(Watcher):
 
     def _check(self, samples: NDArray) -> None:
         if not np.isfinite(samples).all():
-            raise ValueError(
-                f"{type(self).__name__}: weights of the first layer are NaN or infinite after {self._n_seen} "
-                f"{self.per}s; the training has diverged. Standardise X or lower the learning rate."
-            )
+            when, what = "before the training", "Draw them anew."
+            if self._n_seen:
+                when = f"after {self.per} {self._n_seen} at the latest"
+                what = "The training has diverged: standardise X, or lower the learning rate."
+            raise ValueError(f"Weights of the first layer are NaN or infinite {when}. {what}")
 
     def _end(self) -> None:
         weights = self._weights
-        if weights is None:
-            raise ValueError(f"{type(self).__name__}: on_train_end() was called before on_train_begin().")
-        if weights.kernels and weights.kernels[0].read is _gone:
-            return  # skorch's, after the estimator's own
+        assert weights is not None
         self._flush()
         final = np.empty(weights.size)
         weights.read_into(final)
@@ -126,10 +128,15 @@ class WeightWatcher(Watcher):
         self._final = final
         if self._rows is not None:
             self._warn_of_scales(weights.spread(self._rows))
-        del self._buffer
-        # what is kept knows which weight belongs to which column, but no model
-        kernels = tuple(replace(kernel, read=_gone) for kernel in weights.kernels)
-        self._weights = replace(weights, kernels=kernels, spread=_gone)
+
+    def release(self) -> None:
+        """Let go of the model and the rows; what is kept knows which weight belongs to which column."""
+        super().release()
+        for name in ("_buffer", "_places"):
+            self.__dict__.pop(name, None)
+        if self._weights is not None:
+            kernels = tuple(replace(kernel, read=_gone) for kernel in self._weights.kernels)
+            self._weights = replace(self._weights, kernels=kernels, spread=_gone)
 
     def _warn_of_scales(self, spread: NDArray) -> None:
         varying = np.flatnonzero(spread > 0)
@@ -139,7 +146,7 @@ class WeightWatcher(Watcher):
         if spread[high] > ONE_SCALE * spread[low]:
             name = [self._names[j] if self._names else f"column {j}" for j in (low, high)]
             warnings.warn(
-                f"{type(self).__name__}: the columns are not on one scale (the standard deviation of {name[1]} is "
+                f"The columns are not on one scale (the standard deviation of {name[1]} is "
                 f"{spread[high]:.3g}, of {name[0]} {spread[low]:.3g}), so their weights cannot be compared. Put a "
                 "StandardScaler or a normalisation layer in front of the network.",
                 UserWarning,

@@ -64,13 +64,13 @@ def test_keras_own_fit():
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("sgd", loss, metrics=["accuracy"])
     viann, history = VarianceImportanceKeras(per="step"), WeightHistory(per="step")
-    shares = ImportanceHistory("saliency", rows=X, max_cost=1e9)
+    shares = ImportanceHistory("saliency", rows=X, max_cost=None)
     stop = MetricThreshold(threshold=0.0, min_epochs=3)
     watchers = [viann, history, shares, stop]
     model.fit(X, y, epochs=9, batch_size=20, validation_split=0.2, verbose=0, callbacks=watchers)
     assert len(model.history.history["loss"]) == stop.stopped_epoch == 3
     assert len(history.weights) == 3 * 3 + 1
-    assert shares.values.shape == (3, 3)
+    assert shares.values.shape == (4, 3)
     exact = history.weights.astype(float)
     expected = (exact.var(axis=0) * np.abs(exact[-1])).sum(axis=1)
     np.testing.assert_allclose(viann.var_scores, expected / expected.sum(), rtol=1e-5)

@@ -55,7 +55,7 @@ def test_a_loop_by_hand():
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     trackers = [VarianceImportanceTorch(model), VarianceImportanceTorch(model, X=X.numpy(), per="step")]
     history, stop = WeightHistory(per="step"), MetricThreshold("loss", threshold=0.5, min_epochs=2)
-    shares = ImportanceHistory("saliency", rows=X.numpy(), max_cost=1e9)
+    shares = ImportanceHistory("saliency", rows=X.numpy(), max_cost=None)
     for watcher in (*trackers, history, stop, shares):
         watcher.on_train_begin() if watcher in trackers else watcher.on_train_begin(model)
     for _ in range(50):
@@ -75,7 +75,7 @@ def test_a_loop_by_hand():
     epochs = stop.stopped_epoch
     assert epochs < 50
     assert len(history.weights) == 6 * epochs + 1
-    assert shares.values.shape == (epochs, 4)
+    assert shares.values.shape == (epochs + 1, 4)
     assert shares.values[-1].argmax() == 1
     assert model.training
     for tracker in trackers:
@@ -138,6 +138,13 @@ def test_an_embedding_is_one_column():
     assert net.feature_importances_.shape == (3,)
     with pytest.raises(UnsupportedModelError, match="X="):
         VarianceImportanceTorch(Embedded()).on_train_begin()
+    history = WeightHistory()
+    history.on_train_begin(Embedded(), torch.as_tensor(X))
+    history.on_train_end()
+    assert history.weights.shape == (1, 3, 3)
+    assert np.isnan(history.weights).sum() == 4  # numbers have one weight, and the code has three
+    with pytest.raises(ValueError, match=r"X has the shape \(0, 3\); pass a few rows"):
+        history.on_train_begin(Embedded(), X[:0])
 
 
 def test_no_weights_on_columns():
@@ -145,6 +152,8 @@ def test_no_weights_on_columns():
     net = NeuralNetRegressor(nn.Sequential(nn.LayerNorm(3), nn.Linear(3, 1)), attribution="viann")
     with pytest.raises(UnsupportedModelError, match="permutation"):
         net.fit(X, y)
+    with pytest.raises(UnsupportedModelError, match="No layer with weights takes the columns"):
+        VarianceImportanceTorch(nn.Sequential(nn.BatchNorm1d(3), nn.ReLU())).on_train_begin()
     with pytest.raises(NotFittedError):
         _ = VarianceImportanceTorch(nn.Linear(3, 1)).var_scores
 

@@ -36,6 +36,18 @@ def test_losses_fall():
     assert run([3, 2, 1], "gain", monitor="gain", threshold=2, min_epochs=1, mode="min") == (2, 2)
 
 
+def test_negated_losses_rise():
+    assert run([-3, -1, -0.4], "neg_log_loss", monitor="neg_log_loss", threshold=-0.5, min_epochs=1) == (3, 3)
+    assert run([3, 1, 0.4], "poisson", monitor="poisson", threshold=0.5, min_epochs=1) == (3, 3)
+
+
+def test_by_hand():
+    stop = MetricThreshold(min_epochs=1)
+    stop.on_train_begin(Weights(np.zeros((1, 1))))
+    stop.on_epoch_end({"val_accuracy": 0.99})
+    assert stop.stop_training
+
+
 def test_skorchs_names():
     assert run([0.99] * 9, "valid_acc") == (5, 5)
     assert run([0.1] * 9, "train_loss", monitor="loss", threshold=1) == (5, 5)

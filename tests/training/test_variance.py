@@ -109,15 +109,30 @@ def test_scores_before_training():
 def test_no_model():
     with pytest.raises(ValueError, match=r"knows no model to watch; call on_train_begin\(model\)"):
         VarianceImportance().on_train_begin()
-    with pytest.raises(ValueError, match=r"on_train_end\(\) was called before on_train_begin"):
+    with pytest.raises(ValueError, match=r"on_train_end\(\) was called, but no training has begun"):
         VarianceImportance().on_train_end()
 
 
 def test_weights_that_are_not_numbers():
     samples = RNG.normal(size=(4, 2, 2))
     samples[2, 0, 0] = np.nan
-    with pytest.raises(ValueError, match=r"NaN or infinite after 2 epochs; the training has diverged"):
+    with pytest.raises(ValueError, match=r"NaN or infinite after epoch 2 at the latest. The training has diverged"):
         train(VarianceImportance(), samples)
+
+
+def test_initial_weights_that_are_not_numbers():
+    with pytest.raises(ValueError, match="NaN or infinite before the training"):
+        train(VarianceImportance(), np.full((2, 2, 2), np.nan))
+
+
+def test_calls_out_of_turn():
+    for call in (VarianceImportance().on_epoch_end, VarianceImportance(per="step").on_batch_end):
+        with pytest.raises(ValueError, match="but no training has begun"):
+            call()
+    over = train(VarianceImportance(), RNG.normal(size=(3, 2, 2)))
+    with pytest.raises(ValueError, match=r"on_epoch_end\(\) was called, but no training has begun"):
+        over.on_epoch_end()
+    assert over.feature_importances_ is not None
 
 
 def test_columns_on_different_scales():

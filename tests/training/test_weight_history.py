@@ -19,7 +19,7 @@ def test_keeps_what_it_saw():
     history = train(WeightHistory(), SAMPLES)
     np.testing.assert_array_equal(history.weights, SAMPLES)
     assert history.times.tolist() == list(range(7))
-    assert history.names == ("column 0", "column 1", "column 2")
+    assert history.names == ("x0", "x1", "x2")
 
 
 def test_every_so_many_steps():
@@ -63,6 +63,14 @@ def test_figures_are_sums_over_a_columns_weights():
     np.testing.assert_allclose(history.range(), np.ptp(exact, axis=0).sum(axis=1), rtol=1e-6)
     np.testing.assert_allclose(history.mean_abs(), np.abs(exact).mean(axis=0).sum(axis=1), rtol=1e-6)
     np.testing.assert_allclose(history.path_length(), np.abs(np.diff(exact, axis=0)).sum(axis=(0, 2)), rtol=1e-6)
+
+
+def test_figures_count_what_was_dropped():
+    samples = RNG.normal(size=(40, 3, 4)).astype(np.float32)
+    all_of_it, thinned = train(WeightHistory(), samples), train(WeightHistory(max_samples=4), samples)
+    assert len(thinned.weights) <= 4
+    for figure in ("std", "range", "mean_abs", "path_length"):
+        np.testing.assert_allclose(getattr(thinned, figure)(), getattr(all_of_it, figure)(), rtol=1e-12)
 
 
 def test_on_disk(tmp_path):
@@ -121,5 +129,7 @@ def test_bad_input():
         train(WeightHistory(every=0), SAMPLES)
     with pytest.raises(ValueError, match="max_samples == 1, must be >= 2"):
         train(WeightHistory(max_samples=1), SAMPLES)
-    with pytest.raises(ValueError, match="feature_names has 1 names for 3 columns"):
+    with pytest.raises(TypeError, match="path=3 must be the name of a file"):
+        train(WeightHistory(path=3), SAMPLES)
+    with pytest.raises(ValueError, match="feature_names has 1 names, but there are 3 columns"):
         _ = train(WeightHistory(feature_names=["a"]), SAMPLES).names
