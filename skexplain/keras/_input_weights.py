@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import UnsupportedModelError
-from ..training._input_weights import InputWeights, Kernel
+from ..training._input_weights import InputWeights, Kernel, largest_spread, spelled, switches
 from ..training._moments import Moments
 from ._activation import calling, exclusive, unchanged
 from ._default import Standardise, every_layer
@@ -195,18 +195,13 @@ def _straight(model: Any, features: tuple[int, ...]) -> list[_Taken] | None:
 
 
 def _by_trial(model: Any, features: tuple[int, ...], X: NDArray | None) -> list[_Taken]:
-    """The layers, by what enters them when columns are changed.
-
-    Columns are changed together, once those whose number has a certain bit and once the others, so that what changes
-    spells the number of the one column that an entry depends on, or that there are several.
-    """
+    """The layers, by what enters them when columns are changed, many together."""
     layers, takers = _looked_at(model)
     n = int(np.prod(features))
-    bits = max(1, (n - 1).bit_length())
-    switches = np.array([(np.arange(n) >> b & 1) == v for b in range(bits) for v in (0, 1)])
+    sets = switches(n)
     changed: list[tuple[Any, NDArray]] = []
     for base, other in _trials(n, X):
-        rows = np.where(switches, other, base).reshape(-1, *features)
+        rows = np.where(sets, other, base).reshape(-1, *features)
         first = base.reshape(1, *features)
         size = max(1, AT_ONCE // n)
         parts = [
@@ -226,7 +221,12 @@ def _by_trial(model: Any, features: tuple[int, ...], X: NDArray | None) -> list[
                     f"Columns enter layer {layer.name!r} ({type(layer).__name__}), of whose weights it is not known "
                     f"which belong to which column. {REMEDY}"
                 )
-            columns = _spelled(c, n, layer)
+            columns = spelled(c.reshape(len(c), -1))
+            if columns is None:
+                raise UnsupportedModelError(
+                    f"Columns are mixed before they enter layer {layer.name!r} ({type(layer).__name__}), the first "
+                    f"with weights, so no weights belong to one of them. {REMEDY}"
+                )
             shape = c.shape[1:]
             inputs = np.indices(shape)[taker.input_axis % c.ndim - 1]
             found.append(_Taken(taker, call, columns, inputs.ravel()))
@@ -287,20 +287,6 @@ def _changes(calls: list[tuple[Any, NDArray]]) -> list[tuple[Any, NDArray]]:
             alike = (rest == first) | (np.abs(rest - first) <= NOISE * np.minimum(np.abs(rest), np.abs(first)))
         found.append((layer, ~(alike | (np.isnan(rest) & np.isnan(first)))))
     return found
-
-
-def _spelled(changed: NDArray, n: int, layer: Any) -> NDArray:
-    """Column that each number entering a layer depends on, -1 for none."""
-    without, with_bit = (changed[k::2].reshape(len(changed) // 2, -1) for k in (0, 1))
-    columns = (with_bit * 2 ** np.arange(len(with_bit))[:, None]).sum(axis=0)
-    varies = (without | with_bit).any(axis=0)
-    one = (without ^ with_bit).all(axis=0) & (columns < n)
-    if (varies & ~one).any():
-        raise UnsupportedModelError(
-            f"Columns are mixed before they enter layer {layer.name!r} ({type(layer).__name__}), the first with "
-            f"weights, so no weights belong to one of them. {REMEDY}"
-        )
-    return np.where(varies, columns, -1)
 
 
 class _EnoughError(BaseException):
@@ -377,8 +363,4 @@ def _spread(model: Any, found: list[_Taken], n_columns: int, X: NDArray) -> NDAr
         calls = _entering(model, layers, _as_read(model, X[k : k + size], X), most)
         for taken, moment in zip(found, moments, strict=True):
             moment.add(calls[taken.call][1].reshape(len(X[k : k + size]), -1))
-    spread = np.zeros(n_columns)
-    for taken, moment in zip(found, moments, strict=True):
-        known = taken.columns >= 0
-        np.maximum.at(spread, taken.columns[known], np.sqrt(moment.variance[known]))
-    return spread
+    return largest_spread(moments, [taken.columns for taken in found], n_columns)

@@ -17,7 +17,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
 from ..exceptions import UnsupportedModelError
-from ..training._input_weights import InputWeights, Kernel
+from ..training._input_weights import InputWeights, Kernel, largest_spread, spelled, switches
 from ..training._moments import Moments
 from ._first_products import REMEDY, FirstProducts, Product, Weights, first_products, same
 from ._untouched import as_tensor, untouched
@@ -135,12 +135,8 @@ def _spread(module: nn.Module, channel: int | None, X: NDArray) -> NDArray:
             for moment, site, product in zip(moments, found.sites, run.products, strict=True):
                 moment.add(site.by_row(product.operand)[: len(rows)].double().cpu().numpy())
     merged = _channels(found, channel)
-    spread = np.zeros(merged[-1] + 1)
-    for moment, site in zip(moments, found.sites, strict=True):
-        known = site.column >= 0
-        with np.errstate(invalid="ignore"):  # of columns with missing values
-            np.maximum.at(spread, merged[site.column[known]], np.sqrt(moment.variance[known]))
-    return spread
+    columns = [np.where(site.column >= 0, merged[site.column], -1) for site in found.sites]
+    return largest_spread(moments, columns, merged[-1] + 1)
 
 
 def _channels(found: _Found, axis: int | None) -> NDArray:
@@ -263,11 +259,7 @@ def _sites(module: nn.Module, x: Tensor, run: FirstProducts) -> list[_Site]:
 
 
 def _sites_by_trial(module: nn.Module, x: Tensor, run: FirstProducts, with_constant: bool) -> list[_Site]:
-    """Change columns, and see which numbers change.
-
-    Each column has a binary code. For each digit, all columns with a 0 are changed together, and all with a 1. A number
-    that comes from one column changes with one of the two at each digit, and that spells the column.
-    """
+    """Change columns, many together, and see which numbers change."""
     rows, features = x.flatten(1), x.shape[1:]
     others = _others(rows, with_constant)
 
@@ -291,10 +283,7 @@ def _sites_by_trial(module: nn.Module, x: Tensor, run: FirstProducts, with_const
     by_row = [_layout(*versions) for versions in zip(two, three, middle, strict=True)]
 
     n_columns = rows.shape[1]
-    n_digits = max(1, (n_columns - 1).bit_length())
-    powers = 2 ** torch.arange(n_digits, device=x.device)[:, None]
-    ones = torch.arange(n_columns, device=x.device) & powers != 0
-    sets = torch.cat([~ones, ones])
+    sets = torch.as_tensor(switches(n_columns), device=x.device)
     changed = [torch.zeros(len(sets), 1, dtype=torch.bool, device=x.device) for _ in by_row]
     size = max(n_columns, *(t.numel() // 2 for t in two)) * len(sets)
     for row, other in zip(*(t.split(max(1, NUMBERS // size)) for t in (rows, others)), strict=True):
@@ -306,15 +295,13 @@ def _sites_by_trial(module: nn.Module, x: Tensor, run: FirstProducts, with_const
 
     sites = []
     for product, layout, seen in zip(run.products, by_row, changed, strict=True):
-        by_zeros, by_ones = seen.view(2, n_digits, -1)
-        reached = seen.any(0)
-        if ((by_zeros == by_ones) & reached).any():
+        column = spelled(seen.cpu().numpy())
+        if column is None:
             raise UnsupportedModelError(
                 f"What reaches {_name(module, run, product)} mixes columns without weights, as normalisation or a mean "
                 f"over columns does, so its weights belong to no single column; {REMEDY}."
             )
-        column = torch.where(reached, (by_ones * powers).sum(0), -1)
-        sites.append(_Site(product, layout, column.cpu().numpy()))
+        sites.append(_Site(product, layout, column))
     return sites
 
 

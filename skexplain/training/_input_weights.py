@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .._wrap import frameworks
 from ..exceptions import UnsupportedModelError
+from ._moments import Moments
 
 
 @dataclass(frozen=True)
@@ -129,3 +130,39 @@ def input_weights(model: Any, X: NDArray | None = None) -> InputWeights:
             "torch.nn.Module."
         )
     return find(model, X)
+
+
+def switches(n: int) -> NDArray:
+    """Sets of columns that are changed together, to see which column each number comes from, ``(2 * n_digits, n)``.
+
+    Each column has a binary code. For each digit one set has the columns with a 0, and one, further down, those with a
+    1. A number that comes from one column changes with one of the two at each digit, which spells the column.
+    """
+    digits = 2 ** np.arange(max(1, (n - 1).bit_length()))[:, None]
+    ones = np.arange(n) & digits != 0
+    return np.concatenate([~ones, ones])
+
+
+def spelled(changed: NDArray) -> NDArray | None:
+    """Column that each number comes from, ``(n_numbers,)``, -1 for none; None if a number comes from several.
+
+    Parameters
+    ----------
+    changed : bool ndarray of shape (2 * n_digits, n_numbers)
+        With which of the `switches` each number changes.
+    """
+    by_zeros, by_ones = np.split(changed, 2)
+    reached = changed.any(axis=0)
+    if (reached & (by_zeros == by_ones)).any():
+        return None
+    return np.where(reached, (by_ones * 2 ** np.arange(len(by_ones))[:, None]).sum(axis=0), -1)
+
+
+def largest_spread(moments: Sequence[Moments], columns: Sequence[NDArray], n: int) -> NDArray:
+    """Standard deviation of each of n columns, of several numbers that come from it the largest."""
+    spread = np.zeros(n)
+    for moment, column in zip(moments, columns, strict=True):
+        known = column >= 0
+        with np.errstate(invalid="ignore"):  # of columns with missing values
+            np.maximum.at(spread, column[known], np.sqrt(moment.variance[known]))
+    return spread

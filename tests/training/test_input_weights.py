@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skexplain.exceptions import UnsupportedModelError
-from skexplain.training._input_weights import InputWeights, Kernel, input_weights
+from skexplain.training._input_weights import InputWeights, Kernel, input_weights, spelled, switches
 
 RNG = np.random.default_rng(0)
 
@@ -72,3 +72,16 @@ def test_reading_puts_one_kernel_after_the_other():
 def test_only_networks_can_be_watched():
     with pytest.raises(UnsupportedModelError, match="A list is no network whose training can be watched"):
         input_weights([])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 8, 9])
+def test_what_changes_spells_the_column(n):
+    sets = switches(n)
+    numbers = np.arange(n)[::-1]  # each comes from one column
+    assert spelled(sets[:, numbers]).tolist() == numbers.tolist()
+    assert spelled(np.zeros((len(sets), 2), dtype=bool)).tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize("columns", [(0, 1), (1, 2), (0, 3), (0, 1, 2, 3)])
+def test_a_number_of_several_columns_is_seen(columns):
+    assert spelled(switches(4)[:, list(columns)].any(axis=1, keepdims=True)) is None
