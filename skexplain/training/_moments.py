@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+#: Numbers of a block, unless a single vector has more: they stay in the processor's cache.
+ROOM = 2**16
+
 
 class Moments:
     """Running mean and variance of vectors, in float64.
@@ -33,18 +36,24 @@ class Moments:
         self.count = 0
         self.mean = np.zeros(size)
         self._squares = np.zeros(size)  # sum of (x - mean)^2
+        self._room: NDArray | None = None  # for deviations: new memory for each block would cost more than the sums
 
     @property
     def variance(self) -> NDArray:
         return self._squares / max(self.count, 1)
 
     def add(self, samples: NDArray) -> None:
-        """Take in samples ``(n, size)``: the moments of the block are merged with those before."""
+        """Take in samples ``(n, size)``: the moments of a block of them are merged with those before."""
+        if self._room is None:
+            self._room = np.empty((max(1, ROOM // max(1, len(self.mean))), len(self.mean)))
+        for start in range(0, len(samples), len(self._room)):
+            self._add(samples[start : start + len(self._room)], self._room)
+
+    def _add(self, samples: NDArray, room: NDArray) -> None:
         n = len(samples)
-        if n == 0:
-            return
         ones = np.ones(n)  # sums over rows as products are the fastest
-        deviations = samples.astype(np.float64)
+        deviations = room[:n]
+        deviations[...] = samples
         mean = ones @ deviations / n
         deviations -= mean
         total = self.count + n
@@ -52,3 +61,6 @@ class Moments:
         self._squares += ones @ np.square(deviations, out=deviations) + step**2 * (self.count * n / total)
         self.mean += step * (n / total)
         self.count = total
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_room": None}

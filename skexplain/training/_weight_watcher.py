@@ -15,9 +15,9 @@ from sklearn.utils.validation import check_scalar
 from ._input_weights import InputWeights, input_weights
 from ._watcher import Watcher
 
-#: Numbers that are collected before they are looked at together: few enough to stay in the processor's cache, and to
-#: leave room there for the training.
-BUFFER = 2**15
+#: Numbers that are collected before they are looked at together: many, as each time costs some calls, but few enough to
+#: stay in the processor's cache.
+BUFFER = 2**16
 #: Largest ratio of the columns' spreads at which they count as on one scale.
 ONE_SCALE = 10
 
