@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .._files import finished, unfinished
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,22 +46,13 @@ def save(figure: Any, path: Any) -> None:
     """Write the picture under another name first, so that no half-written file is left."""
     if path is None:
         return
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=path.suffix or ".png")
-    os.close(handle)
+    temporary = unfinished(path, Path(path).suffix or ".png")
     try:
         figure.savefig(temporary, dpi=DPI)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        finished(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def label(name: str, longest: int = LONGEST) -> str:

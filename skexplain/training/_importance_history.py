@@ -237,6 +237,8 @@ class ImportanceHistory(Watcher):
         trained = self._evaluations[1][1:]
         if self.stop_when_stable is None or len(trained) <= self.stop_when_stable:
             return False
+        if len(trained[0]) == 1:
+            return True
         *before, newest = trained[-self.stop_when_stable - 1 :]
         return all(weightedtau(newest, values, rank=None).statistic >= SAME for values in before)
 

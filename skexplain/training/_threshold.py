@@ -13,7 +13,9 @@ from ._watcher import Watcher
 #: Names of Keras' logs and of skorch's history for the same numbers.
 NAMES = {"loss": "train_loss", "val_loss": "valid_loss", "accuracy": "train_acc", "val_accuracy": "valid_acc"}
 #: Parts of the names of metrics that are better the lower they are.
-LOWER = ("loss", "error", "mse", "mae", "mape", "msle", "entropy", "deviance", "divergence", "hinge", "poisson")
+LOWER = "loss error mse mae mape msle entropy deviance divergence hinge poisson huber cosh false".split()
+#: Beginnings of names of scikit-learn's scorers that turn such numbers round.
+NEGATED = ("neg_", "d2_")
 
 
 class MetricThreshold(Watcher):
@@ -35,7 +37,7 @@ class MetricThreshold(Watcher):
         Epochs of this training that are run in any case.
     mode : {"auto", "max", "min"}, default="auto"
         Whether the metric rises or falls to the threshold. "auto": losses and errors fall, unless they
-        are negated (``neg_...``).
+        are turned round, as in scikit-learn's ``neg_...`` and ``d2_...``.
 
     Attributes
     ----------
@@ -45,7 +47,7 @@ class MetricThreshold(Watcher):
     Raises
     ------
     ValueError
-        When there is no such metric, at the end of the first epoch.
+        When there is no such metric, after ``min_epochs``.
 
     Examples
     --------
@@ -74,11 +76,14 @@ class MetricThreshold(Watcher):
         check_scalar(self.min_epochs, "min_epochs", Integral, min_val=0)
         if self.mode not in ("auto", "max", "min"):
             raise ValueError(f"mode={self.mode!r} must be 'auto', 'max' or 'min'.")
-        self.stopped_epoch, self.stop_training, self._n_epochs = None, False, 0
+        self.stopped_epoch, self.stop_training, self._n_epochs, self._was_seen = None, False, 0, False
 
     def _epoch(self, logs: dict[str, float]) -> None:
         self._n_epochs += 1
         value = next((logs[name] for name in (self.monitor, NAMES.get(self.monitor)) if name in logs), None)
+        self._was_seen |= value is not None
+        if self._n_epochs < self.min_epochs or (value is None and self._was_seen):
+            return  # validation may not be due in every epoch
         if value is None:
             numbers = sorted(name for name in logs if not name.endswith(("_best", "_count")) and name not in TIMES)
             raise ValueError(
@@ -86,14 +91,14 @@ class MetricThreshold(Watcher):
                 "or add the metric (Keras: metrics=['accuracy']; skorch: an EpochScoring callback before this one), or "
                 "hold rows out (Keras: validation_split=; skorch: train_split=)."
             )
-        if self._n_epochs >= self.min_epochs and self._reaches(value, self.threshold):
+        if self._reaches(value, self.threshold):
             self.stopped_epoch = self._n_epochs
             self._stop()
 
     @property
     def _reaches(self) -> Callable[[float, float], bool]:
         name = self.monitor.lower()
-        falls = any(part in name for part in LOWER) and "neg_" not in name  # scikit-learn's scorers negate losses
+        falls = any(part in name for part in LOWER) and not any(part in name for part in NEGATED)
         lower = self.mode == "min" or (self.mode == "auto" and falls)
         return operator.le if lower else operator.ge
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from numbers import Integral
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from scipy.stats import norm
 from sklearn.utils.validation import check_scalar
 
 from .._columns import column_names
+from .._files import finished, unfinished
 from ._weight_figures import WeightFigures
 
 if TYPE_CHECKING:
@@ -41,9 +40,9 @@ class WeightHistory(WeightFigures):
         Most samples that are kept in memory. When they are full every second is dropped, and from then on only every
         second is taken, and so on: what is kept is always evenly spaced, the initial weights first. ``std()`` and the
         like count all samples, also those that were dropped.
-    path : str or Path, default=None
+    path : str or path-like, default=None
         A file for the samples, as float16, of which ``weights`` reads through `numpy.memmap`. ``max_samples`` then
-        does not apply, and a sample keeps 3 digits. Its name ends in ".part" until the training is over.
+        does not apply, and a sample keeps 3 digits. It is replaced when the training is over.
     feature_names : sequence of str, default=None
         Names of the columns. None: those of the DataFrame that an estimator of this library was fitted on, if any.
 
@@ -169,27 +168,31 @@ class WeightHistory(WeightFigures):
         check_scalar(self.max_samples, "max_samples", Integral, min_val=2)
         if self.path is not None and not isinstance(self.path, str | os.PathLike):
             raise TypeError(f"path={self.path!r} must be the name of a file, or None.")
+        if self.path is not None:
+            self._unfinished = unfinished(self.path)
+        self._goes_on = True
         super()._begin()
-        if self.path is not None and not self._unfinished.exists():  # the training goes on
-            shutil.copyfile(self.path, self._unfinished)
+        if self.path is not None and self._goes_on:
+            self._in_the_file().tofile(self._unfinished)
 
     def _end(self) -> None:
         super()._end()
-        if self.path is not None and self._unfinished.exists():
-            os.replace(self._unfinished, self.path)
+        if self.path is not None:
+            finished(self._unfinished, self.path)
 
-    @property
-    def _unfinished(self) -> Path:
-        """Where samples are written until the training is over."""
-        return Path(f"{self.path}.part")
+    def release(self) -> None:
+        """Let go of the model and the rows, and of the samples of a training that broke off."""
+        super().release()
+        temporary = self.__dict__.pop("_unfinished", None)
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
 
     def _reset(self, size: int) -> None:
         super()._reset(size)
         self._size, self.stride = size, int(self.every)
         self._times: list[int] = []
         self._kept: list[NDArray] = []
-        if self.path is not None:
-            self._unfinished.write_bytes(b"")
+        self._goes_on = False
 
     def _take(self, samples: NDArray, times: NDArray) -> None:
         super()._take(samples, times)
@@ -220,10 +223,21 @@ class WeightHistory(WeightFigures):
             )
         with open(self._unfinished, "ab") as file:
             file.write(half.tobytes())
+        self._last_written = half
 
     def _samples(self) -> NDArray:
         """``(n_samples, size)``."""
         self._watched()
-        if self.path is None:
-            return np.array(self._kept)
-        return np.memmap(self.path, dtype=np.float16, mode="r", shape=(len(self._times), self._size))
+        return np.array(self._kept) if self.path is None else self._in_the_file()
+
+    def _in_the_file(self) -> NDArray:
+        """The samples in the file, if it is still the one that this object has written."""
+        shape = len(self._times), self._size
+        if os.path.exists(self.path) and os.path.getsize(self.path) == 2 * shape[0] * shape[1]:
+            samples = np.memmap(self.path, dtype=np.float16, mode="r", shape=shape)
+            if np.array_equal(samples[-1], self._last_written):
+                return samples
+        raise ValueError(
+            f"path={str(self.path)!r} is not, or no longer, the file with the samples of this training. Give each "
+            "training a path of its own; copies of an estimator, as in a grid search, share theirs."
+        )

@@ -38,7 +38,18 @@ def test_losses_fall():
 
 def test_negated_losses_rise():
     assert run([-3, -1, -0.4], "neg_log_loss", monitor="neg_log_loss", threshold=-0.5, min_epochs=1) == (3, 3)
-    assert run([3, 1, 0.4], "poisson", monitor="poisson", threshold=0.5, min_epochs=1) == (3, 3)
+    assert run([-3, -1, 0.9], "d2_log_loss_score", monitor="d2_log_loss_score", threshold=0.5, min_epochs=1) == (3, 3)
+    for name in ("poisson", "log_cosh", "huber", "false_positives"):
+        assert run([3, 1, 0.4], name, monitor=name, threshold=0.5, min_epochs=1) == (3, 3)
+
+
+def test_validation_is_not_due_in_every_epoch():
+    stop = MetricThreshold("val_loss", threshold=0.5, min_epochs=2)
+    stop.on_train_begin(Weights(np.zeros((1, 1))))
+    for epoch, logs in enumerate([{"loss": 1}, {"loss": 1, "val_loss": 1}, {"loss": 1}, {"val_loss": 0.4}]):
+        assert not stop.stop_training
+        stop.on_epoch_end(epoch, logs)
+    assert stop.stopped_epoch == 4
 
 
 def test_by_hand():
@@ -57,7 +68,7 @@ def test_bad_input():
     with pytest.raises(
         ValueError, match=r"monitor='val_accuracy' is not among the metrics of this training: \['loss'\]"
     ):
-        run([1.0], "loss")
+        run([1.0], "loss", min_epochs=1)
     with pytest.raises(ValueError, match="mode='up' must be"):
         run([1.0], mode="up")
     with pytest.raises(ValueError, match="min_epochs == -1, must be >= 0"):

@@ -86,6 +86,27 @@ def test_on_disk(tmp_path):
     np.testing.assert_allclose(history.weights[7], SAMPLES[0], atol=2e-3)
 
 
+def test_two_trainings_do_not_share_a_file(tmp_path):
+    path = tmp_path / "weights.bin"
+    one, other = WeightHistory(path=path), WeightHistory(path=path)
+    models = Weights(SAMPLES[0]), Weights(SAMPLES[0])
+    for history, model in zip((one, other), models, strict=True):
+        history.on_train_begin(model)
+    for k in (1, 2):
+        for history, model in zip((one, other), models, strict=True):
+            model.values = SAMPLES[k] * (1 if history is one else 2)
+            history.on_epoch_end()
+    one.on_train_end()
+    np.testing.assert_allclose(one.weights, SAMPLES[:3], atol=2e-3)
+    other.on_train_end()
+    np.testing.assert_allclose(other.weights[2], 2 * SAMPLES[2], atol=4e-3)
+    with pytest.raises(ValueError, match="is not, or no longer, the file with the samples of this training"):
+        _ = one.weights
+    path.unlink()
+    with pytest.raises(ValueError, match="Give each training a path of its own"):
+        _ = other.weights
+
+
 def test_an_earlier_file_stays_until_there_is_another(tmp_path):
     path = tmp_path / "weights.bin"
     train(WeightHistory(path=path), SAMPLES)
@@ -96,6 +117,8 @@ def test_an_earlier_file_stays_until_there_is_another(tmp_path):
     with pytest.raises(ValueError, match="NaN or infinite"):
         train(again, broken)
     assert path.read_bytes() == before
+    again.release()
+    assert [p.name for p in tmp_path.iterdir()] == ["weights.bin"]
 
 
 def test_too_large_for_the_file(tmp_path):
