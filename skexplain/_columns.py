@@ -19,6 +19,9 @@ from .exceptions import UnsupportedModelError
 #: Rows on which a pipeline's columns are traced first.
 TRACED_ROWS = 256
 
+#: Most columns that the name of what they do together lists.
+MOST_NAMED = 4
+
 #: Most columns whose correlations are computed: all pairs are.
 MOST_CORRELATED = 2000
 #: Fewest rows for correlations: among 20, unrelated columns reach 0.8 in 2 of 100,000 pairs.
@@ -208,6 +211,38 @@ def sum_groups(values: NDArray, groups: Sequence[NDArray]) -> NDArray:
     return np.stack([values[:, g].sum(axis=1) for g in groups], axis=1)
 
 
+def origins(owners: NDArray) -> tuple[list[NDArray], dict[tuple[int, ...], NDArray]]:
+    """What comes from each column alone, and what comes from each set of several.
+
+    Parameters
+    ----------
+    owners : bool ndarray of shape (n_columns, n)
+        The columns that each of n numbers depends on.
+
+    Returns
+    -------
+    alone : list of int ndarray
+        For each column the numbers that depend on it and on no other.
+    joint : dict
+        From the indices of several columns to the numbers that depend on just these.
+    """
+    several = owners.sum(axis=0) > 1
+    sets: dict[tuple[int, ...], list[int]] = {}
+    for k in np.flatnonzero(several):
+        sets.setdefault(tuple(np.flatnonzero(owners[:, k]).tolist()), []).append(int(k))
+    return [np.flatnonzero(row & ~several) for row in owners], {s: np.array(sets[s]) for s in sorted(sets)}
+
+
+def joint_name(columns: Sequence[str], taken: Sequence[str]) -> str:
+    """A name for what several columns do together, that nothing else has."""
+    first = columns if len(columns) <= MOST_NAMED else columns[: MOST_NAMED - 1]
+    name = " & ".join(first) + (f" & {len(columns) - len(first)} more" if len(first) < len(columns) else "")
+    ending = ""
+    while name + ending in taken:
+        ending = f" ({int(ending[2:-1]) + 1})" if ending else " (2)"
+    return name + ending
+
+
 def trace_columns(
     transform: Callable[[Any], Any], X: Any, names: Sequence[str], background: Any = None
 ) -> tuple[NDArray, list[NDArray]]:
@@ -235,12 +270,12 @@ def trace_columns(
     UnsupportedModelError
         When a transformed column depends on several columns of X.
     """
-    T, more = dense(transform(X)), X if background is None else _stacked(X, background)
-    few = _rows(more, np.linspace(0, len(more) - 1, min(TRACED_ROWS, len(more))).astype(int))
-    depends = _dependences(transform, few, len(names))
+    T, more = dense(transform(X)), X if background is None else stacked(X, background)
+    few = rows_of(more, np.linspace(0, len(more) - 1, min(TRACED_ROWS, len(more))).astype(int))
+    depends = dependences(transform, few, range(len(names)))
     everything = T if background is None else dense(transform(more))
     if np.any(varying(everything) & ~depends.any(axis=0)) and len(few) < len(more):
-        depends |= _dependences(transform, more, len(names))  # a level too rare for a few rows
+        depends |= dependences(transform, more, range(len(names)))  # a level too rare for a few rows
     mixed = np.flatnonzero(depends.sum(axis=0) > 1)
     if len(mixed):
         sources = [names[int(j)] for j in np.flatnonzero(depends[:, mixed[0]])]
@@ -252,17 +287,17 @@ def trace_columns(
     return T, [np.flatnonzero(row) for row in depends]
 
 
-def _dependences(transform: Callable[[Any], Any], X: Any, n_columns: int) -> NDArray:
-    """Which columns of the output change with which column of X, ``(n_columns, n_transformed)``."""
+def dependences(transform: Callable[[Any], Any], X: Any, columns: Sequence[int] | NDArray) -> NDArray:
+    """Which columns of the output change with which of some columns of X, ``(n_columns, n_transformed)``."""
     T = dense(transform(X))
-    depends = np.zeros((n_columns, T.shape[1]), dtype=bool)
-    for j in range(n_columns):
+    depends = np.zeros((len(columns), T.shape[1]), dtype=bool)
+    for i, j in enumerate(columns):
         for changed in _changed(X, j):
             try:
                 S = dense(transform(changed))
             except ValueError:  # a number that was moved may be a category unknown to the pipeline
                 continue
-            depends[j] |= ((S != T) & ~(np.isnan(S) & np.isnan(T))).any(axis=0)
+            depends[i] |= ((S != T) & ~(np.isnan(S) & np.isnan(T))).any(axis=0)
     return depends
 
 
@@ -286,7 +321,8 @@ def varying(T: NDArray) -> NDArray:
     return ((T[:1] != T) & ~(np.isnan(T) & np.isnan(T[:1]))).any(axis=0)
 
 
-def _stacked(X: Any, background: Any) -> Any:
+def stacked(X: Any, background: Any) -> Any:
+    """The rows of both."""
     if hasattr(X, "iloc"):
         import pandas as pd
 
@@ -294,7 +330,8 @@ def _stacked(X: Any, background: Any) -> Any:
     return np.concatenate([X, np.asarray(background)])
 
 
-def _rows(X: Any, index: NDArray) -> Any:
+def rows_of(X: Any, index: NDArray) -> Any:
+    """Some of the rows."""
     return X.iloc[index] if hasattr(X, "iloc") else X[index]
 
 

@@ -27,7 +27,7 @@ def comparison_text(c: Comparison) -> str:
     lines = [caption(c)]
     for title, rows in sections(c):
         lines += ["", title, *_table(rows)]
-    lines += [f"{model}: no own importances, {note}" for model, note in c.notes.items()]
+    lines += notes(c)
     return "\n".join(lines)
 
 
@@ -38,8 +38,14 @@ def comparison_html(c: Comparison) -> str:
         cells = "".join(f"<th>{html.escape(h)}</th>" for h in head)
         body = "".join("<tr>" + "".join(f"<td>{html.escape(v)}</td>" for v in row) + "</tr>" for row in rows)
         parts.append(f"<table><caption>{html.escape(title)}</caption><tr>{cells}</tr>{body}</table>")
-    parts += [f"<p>{html.escape(f'{model}: no own importances, {note}')}</p>" for model, note in c.notes.items()]
+    parts += [f"<p>{html.escape(note)}</p>" for note in notes(c)]
     return "".join(parts)
+
+
+def notes(c: Comparison) -> list[str]:
+    """A sentence on each model that has one."""
+    without = [model for model, own in zip(c.models, c.importances, strict=True) if np.isnan(own).any()]
+    return [f"{model}: {'no own importances, ' * (str(model) in without)}{note}" for model, note in c.notes.items()]
 
 
 def caption(c: Comparison) -> str:

@@ -168,6 +168,9 @@ class DenseNetwork(Network):
             return super().predict_coalitions(X, reference, groups, coalitions)
         return outputs_of_coalitions(self, X, reference, groups, coalitions)
 
+    def as_dense(self) -> DenseNetwork:
+        return self
+
     def dense_weights(self) -> list[NDArray]:
         return [np.asarray(W, dtype=np.float64) for W in self.weights]
 
@@ -186,11 +189,11 @@ class DenseNetwork(Network):
         tape = Tape([np.asarray(X, dtype=np.float64).reshape(len(X), -1)])
         last = len(self.weights) - 1
         for k, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            _record_dense(tape, W, b if k or self.centre is None else b - self.centre @ W)
+            record_dense(tape, W, b if k or self.centre is None else b - self.centre @ W)
             f, slope = (self.function, self.slope) if k < last else (self.ending, self.ending_slope)
             _record_function(tape, f, slope)
         if self.head.squash is not None:
-            _record_dense(tape, self.head.matrix, np.zeros(self.n_outputs))
+            record_dense(tape, self.head.matrix, np.zeros(self.n_outputs))
             _record_squash(tape, self.head.squash)
         return tape
 
@@ -271,7 +274,8 @@ def _append(tape: Tape, value: NDArray, name: str, kind: Kind, **facts: Any) -> 
     tape.output = position
 
 
-def _record_dense(tape: Tape, W: NDArray, b: NDArray) -> None:
+def record_dense(tape: Tape, W: NDArray, b: NDArray) -> None:
+    """Put a dense layer at the end of a tape."""
     weights = Weights("dense", W, b, np.matmul, lambda g, V, like: g @ V.T, lambda V, s: V * s)
     _append(tape, tape.values[-1] @ W + b, "dense", "linear", vjp=lambda v, g: [g @ W.T], weights=weights)
 

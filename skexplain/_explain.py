@@ -128,6 +128,7 @@ def explain(
         target=_names_of(target, asked, classes) if one else None,
         outputs=classes,
         gap=max(gaps, default=None),
+        columns=s.columns,
     )
 
 

@@ -48,6 +48,25 @@ class _Fitted(ExplainableMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
+    @property
+    def feature_importances_(self) -> NDArray:
+        """Importance of each column: non-negative, the higher the more it matters, with sum 1.
+
+        Raises
+        ------
+        UnsupportedModelError
+            For a pipeline whose steps combine columns, such as in products, so that shares belong to several.
+        """
+        shares = super().feature_importances_
+        if len(shares) > self.n_features_in_:
+            raise UnsupportedModelError(
+                f"{len(shares) - self.n_features_in_} of the importances belong to several columns at once, such as "
+                f"{self.importances_.names[self.n_features_in_]!r}, and to none of the {self.n_features_in_} columns. "
+                "Read them in `importances_`, put the columns into groups with `importances(X, groups=...)`, or use "
+                "attribution='permutation'."
+            )
+        return shares
+
     def _network(self, output: Output = "margin") -> Network:
         if self._last is not self.model:
             raise TypeError("A pipeline's network reads transformed rows.")

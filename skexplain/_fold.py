@@ -26,7 +26,7 @@ OWN_ROWS = 1000
 
 
 class Fold(NamedTuple):
-    """What is kept of one model on one fold; importances are NaN where there are none, ``note`` says why."""
+    """What is kept of one model on one fold; ``note`` says why own importances are NaN, or do not sum to 1."""
 
     score: float
     own: NDArray
@@ -69,7 +69,18 @@ def run_fold(
             feature_names=names,
             random_state=seed,
         )
+    if own is not None and len(own) > len(shuffled):
+        joint, own = own[len(shuffled) :].sum(), own[: len(shuffled)]
+        note = note_of_joint(joint) if joint > 0 else None
     return Fold(score, np.full(len(shuffled), np.nan) if own is None else own, shuffled.signed, note)
+
+
+def note_of_joint(share: float) -> str:
+    """For importances that do not sum to 1."""
+    return (
+        f"{100 * share:.3g} % of its own importances, on a fold, belong to what several columns do together, such as "
+        "a product, and to none of them; skexplain.importances(...) says to which."
+    )
 
 
 @contextmanager
@@ -99,8 +110,9 @@ def own_importances(
 
     Returns
     -------
-    ndarray of shape (n_features,) or None
-        With sum 1. For networks their attribution strategy; for models with ``feature_importances_`` these,
+    ndarray of shape (n_features,), or with more behind these, or None
+        With sum 1. For networks their attribution strategy, what several columns do together behind the columns; for
+        models with ``feature_importances_`` these,
         summed back from a pipeline's columns to the user's. None for models without either.
     """
     model = getattr(model, "best_estimator_", model)

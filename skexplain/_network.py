@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from ._head import Head
 from ._propagation import Rule
 from .exceptions import UnsupportedLayerError
+
+if TYPE_CHECKING:
+    from ._dense_network import DenseNetwork
 
 #: Most rows handed to a framework at once: enough to hide its per-call cost, few enough for the caches.
 CHUNK = 4096
@@ -276,6 +279,10 @@ class Network(ABC):
             values = self.propagate(*pairs, rule, np.tile(target, len(r)))
             total += values.reshape(len(r), *X.shape).sum(axis=0)
         return total / len(references)
+
+    def as_dense(self) -> DenseNetwork | None:
+        """The network in NumPy, if all it is is a stack of dense layers that `DenseNetwork` has; else None."""
+        return None
 
     def dense_weights(self) -> list[NDArray]:
         """Weights ``(n_in, n_out)`` of each layer of a stack of dense layers, from the columns to the raw outputs.

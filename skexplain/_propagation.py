@@ -184,6 +184,9 @@ class Rescale:
     def backward(self, tapes: Sequence[Tape], slope: Array, xp: ArrayNamespace) -> Array:
         """``multiplier * (x - r)``."""
         x, r = tapes
+        return self._multiplier(x, r, slope, xp) * (x.values[0] - r.values[0])
+
+    def _multiplier(self, x: Tape, r: Tape, slope: Array, xp: ArrayNamespace) -> Array:
         if [s.name for s in x.steps] != [s.name for s in r.steps]:
             raise UnsupportedLayerError("a branch that depends on the values of the rows", self.strategy)
         roots, m = roots_of(x.steps), {x.output: slope}
@@ -200,8 +203,17 @@ class Rescale:
                 g = xp.where(apart, xp.zeros_like(g), g)
             for i, v in zip(step.inputs, _multiplied(step, x.of(step), r.of(step), dy, g, xp), strict=True):
                 _add(m, i, v)
-        x_in, r_in = x.values[0], r.values[0]
-        return m[0] * (x_in - r_in) if 0 in m else xp.zeros_like(x_in)
+        return m[0] if 0 in m else xp.zeros_like(x.values[0])
+
+
+@dataclass(frozen=True)
+class Multipliers(Rescale):
+    """What `Rescale` multiplies ``x - r`` by, for networks that are only a part of what is explained."""
+
+    def backward(self, tapes: Sequence[Tape], slope: Array, xp: ArrayNamespace) -> Array:
+        """The mean slope of the output on the way from r to x, for each number of the input."""
+        x, r = tapes
+        return self._multiplier(x, r, slope, xp)
 
 
 def _add(total: dict[int, Array], i: int, value: Array) -> None:
@@ -406,7 +418,7 @@ class Relevance:
             if step.weights is not None:
                 reads_input = step.inputs[0] in plain
                 bounds = [end.values[step.inputs[0]] for end in ends] if reads_input else []
-                _add(R, step.inputs[0], self._through_weights(step, tape, r, reads_input, bounds, xp))
+                _add(R, step.inputs[0], self.through_weights(step, tape, r, reads_input, bounds, xp))
             elif step.kind == "product" and root is not None:
                 _add(R, root, r)
             else:
@@ -441,7 +453,7 @@ class Relevance:
         takes = [0.0 if gate else 2.0 for gate in gates] if any(gates) and not all(gates) else [1.0] * len(parts)
         return [share * part for share, part in zip(takes, parts, strict=True)]
 
-    def _through_weights(
+    def through_weights(
         self, step: Step, tape: Tape, r: Array, reads_input: bool, bounds: Sequence[Array], xp: ArrayNamespace
     ) -> Array:
         """Relevance of the input of a linear operation, by the rule for its kind."""

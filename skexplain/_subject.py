@@ -13,9 +13,11 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_random_state
 
-from ._columns import Groups, column_names, dense, resolve_groups, trace_columns, varying
+from ._behind import behind
+from ._columns import Groups, column_names, dense, joint_name, origins, resolve_groups, varying
 from ._head import Output
 from ._network import Network
+from ._pipeline import units_of
 from ._wrap import EstimatorNetwork, as_network, frameworks, unwrap
 from .attributions._registry import get_attribution
 from .attributions._spread import alike
@@ -37,6 +39,8 @@ class Subject:
         Of the groups.
     groups : list of int ndarray
         Flat columns of ``rows`` that belong to each group.
+    columns : int ndarray of shape (n_groups,)
+        The user's column that each group is; -1 for groups of several, and for what several columns do together.
     strategy : object
     seed : int
     """
@@ -46,6 +50,7 @@ class Subject:
     background: NDArray
     names: tuple[str, ...]
     groups: list[NDArray]
+    columns: NDArray
     strategy: Any
     seed: int
 
@@ -74,22 +79,34 @@ def subject_of(
         local = getattr(strategy, "local", hasattr(strategy, "attribute"))
         look = _from_outside(model, X, background, output, seed, local)
     elif isinstance(model, Pipeline):
-        look = _behind_pipeline(model, X, y, background, output, feature_names, seed)
+        fold = not getattr(strategy, "needs_training", False)  # values of such belong to what the network reads
+        look = _behind_pipeline(model, X, y, background, output, feature_names, seed, fold)
     else:
         look = _directly(model, X, y, background, output, seed)
-    network, rows, back, origin = look
+    network, rows, back, origin, joint = look
     with reading(rows):
         network.predict(rows[:1])
     # typical rows rather than those that are asked about, so that a row does not change the groups
     kept = None if isinstance(model, Pipeline) else getattr(model, "_kept_background", None)
     typical = next((rows for rows in (background, kept) if rows is not None), X)
-    names, members = resolve_groups(groups, column_names(X, feature_names, model, len(origin)), typical)
+    columns = column_names(X, feature_names, model, len(origin))
+    names, members = resolve_groups(groups, columns, typical)
     flat = [np.concatenate([origin[j] for j in g]).astype(np.intp) for g in members]
-    return Subject(network, rows, back, names, flat, strategy, seed)
+    single = [g[0] if len(g) == 1 else -1 for g in members]
+    for sources, of_several in joint.items():
+        owner = next((k for k, g in enumerate(members) if np.isin(sources, g).all()), None)
+        if owner is not None:
+            flat[owner] = np.append(flat[owner], of_several)
+            continue
+        names = (*names, joint_name([columns[j] for j in sources], names))
+        flat.append(of_several)
+        single.append(-1)
+    return Subject(network, rows, back, names, flat, np.array(single), strategy, seed)
 
 
-#: Network, rows, background, and for each of the user's columns the flat columns of the rows that come from it.
-_Look = tuple[Network, NDArray, NDArray, list[NDArray]]
+#: Network, rows, background; for each of the user's columns the flat columns of the rows that come from it; and for
+#: each set of columns the flat columns that come from all of it.
+_Look = tuple[Network, NDArray, NDArray, list[NDArray], dict[tuple[int, ...], NDArray]]
 
 
 def _from_outside(model: Any, X: Any, background: Any, output: Output, seed: int, local: bool) -> _Look:
@@ -98,7 +115,7 @@ def _from_outside(model: Any, X: Any, background: Any, output: Output, seed: int
     rows = network.encode(X)
     given = None if background is None else network.encode(background)
     back = _background(None, rows, given, seed) if local else rows[:0]
-    return network, rows, back, _each_alone(rows.shape[1])
+    return network, rows, back, _each_alone(rows.shape[1]), {}
 
 
 def _behind_pipeline(
@@ -109,14 +126,14 @@ def _behind_pipeline(
     output: Output,
     feature_names: Sequence[str] | None,
     seed: int,
+    fold: bool,
 ) -> _Look:
-    """The network at the end of a pipeline, on transformed rows."""
+    """The network at the end of a pipeline, on transformed rows; linear steps that mix columns are part of it."""
     X = X if hasattr(X, "iloc") else np.asarray(X)
     last, transform = model[-1], model[:-1].transform if len(model) > 1 else lambda Z: Z
     names = column_names(X, feature_names, model, X.shape[1])
-    T, origin = trace_columns(transform, X, names, background)
 
-    def rows_of(T: NDArray) -> NDArray:
+    def read(T: NDArray) -> NDArray:
         # with `set_output` the last step was fitted on a frame, and wants its names
         columns = getattr(transform(X[:1]), "columns", None)
         if columns is not None:
@@ -125,20 +142,30 @@ def _behind_pipeline(
             return readable(last, pd.DataFrame(T, columns=columns))
         return readable(last, T)
 
-    rows = rows_of(T)
+    T = dense(transform(X))
+    rows = read(T)
     with reading(rows):
         network = as_network(last, rows[:BACKGROUND_ROWS], y=y, output=output)
-    given = None if background is None else rows_of(dense(transform(background)))
-    back = _background(last, rows, given, seed)
-    owned = np.isin(np.arange(rows.shape[1]), np.concatenate(origin))
-    lost = np.flatnonzero(varying(np.concatenate([rows, back])) & ~owned)
+    given = None if background is None else read(dense(transform(background)))
+    units = units_of(model[:-1] if len(model) > 1 else None, X, len(names), background)
+    owners = units.owners
+    # a network that reads codes for what the steps give has no matrix in front
+    if fold and units.affine is not None and rows.size == T.size and np.allclose(rows.reshape(T.shape), T, rtol=1e-5):
+        network = behind(network, units.affine, rows.shape[1:])
+        rows = units.values[: len(X)]
+        back = _background(None, rows, None if given is None else units.values[len(X) :], seed)
+    else:
+        owners = units.owners_of_transformed
+        back = _background(last, rows, given, seed)
+    flat = np.concatenate([rows, back]).reshape(len(rows) + len(back), -1)
+    lost = np.flatnonzero(varying(flat) & ~owners.any(axis=0))
     if len(lost):
         raise UnsupportedModelError(
             f"{len(lost)} columns of the pipeline's output differ between the rows and the background, but not among "
             f"the {len(X)} rows, so it cannot be seen which of the columns {list(names)} they come from. Pass "
             "`background=` with rows in front of the pipeline, in which every column varies."
         )
-    return network, rows, back, origin
+    return network, rows, back, *origins(owners)
 
 
 def _directly(model: Any, X: Any, y: NDArray | None, background: Any, output: Output, seed: int) -> _Look:
@@ -147,7 +174,8 @@ def _directly(model: Any, X: Any, y: NDArray | None, background: Any, output: Ou
     with reading(rows):
         network = as_network(model, rows[:BACKGROUND_ROWS], y=y, output=output)
     back = None if background is None else readable(model, background)
-    return network, rows, _background(model, rows, back, seed), _each_alone(int(np.prod(rows.shape[1:])))
+    origin = _each_alone(int(np.prod(rows.shape[1:])))
+    return network, rows, _background(model, rows, back, seed), origin, {}
 
 
 def _each_alone(n: int) -> list[NDArray]:

@@ -49,7 +49,8 @@ class Comparison:
         Scores on the held-out rows.
     importances : ndarray of shape (n_models, n_folds, n_features)
         The model's own importances, each with sum 1, measured on training rows as each model defines them;
-        NaN for models without, see ``notes``.
+        NaN for models without, see ``notes``. The sum is less where a pipeline's steps combine columns, such as in
+        products, and shares belong to several of them: the rest is in ``notes`` too.
     permutation : ndarray of shape (n_models, n_folds, n_features)
         Fall of the score when a column is shuffled among the held-out rows, measured alike for all models.
         Signed: an unused column scatters around 0.
@@ -59,7 +60,7 @@ class Comparison:
         Held-out rows of a fold divided by its training rows.
     n_rows, random_state : int
     notes : dict of str to str
-        Why a model has no importances of its own.
+        Why a model has no importances of its own, or what part of them belongs to no single column.
     """
 
     models: tuple[str, ...]

@@ -23,7 +23,7 @@ class Importances:
     Attributes
     ----------
     names : tuple of str
-        Columns or groups.
+        Columns or groups; behind them, for a pipeline, what several columns do together, such as ``"age & bmi"``.
     values : ndarray of shape (n_features,)
         Non-negative: mean absolute attribution, in units of the output; or the loss of score, at least 0.
     signed : ndarray of shape (n_features,)
@@ -182,12 +182,16 @@ class Explanation:
     data : array-like of shape (n, ...)
         The rows, as they were passed.
     names : tuple of str
+        As in `Importances`.
     error : ndarray of the shape of values, or None
         Standard error of the sampling; of a group as if its columns' errors were independent.
     target : ndarray of shape (n,) or None
         Label (or index, for regressors) of the output explained for each row; None for all.
     outputs : ndarray or None
         Labels of the outputs of a classifier.
+    columns : int ndarray of shape (n_features,) or None
+        The column of the data that each entry is; -1 for groups, and for what several columns do together. None: one
+        after the other.
     strategy, output, random_state, gap
         As in `Importances`.
     """
@@ -204,6 +208,7 @@ class Explanation:
     target: NDArray | None = None
     outputs: NDArray | None = None
     gap: float | None = None
+    columns: NDArray | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -262,15 +267,26 @@ class Explanation:
         import shap
 
         names = [str(o) for o in self.outputs] if self.values.ndim == 3 and self.outputs is not None else None
-        data = np.asarray(self.data)
-        data = data.reshape(len(data), -1)
         return shap.Explanation(
             values=np.array(self.values),
             base_values=np.array(self.base_values),
-            data=data if data.shape[1] == len(self.names) else None,
+            data=self._data_of_entries(),
             feature_names=list(self.names),
             output_names=names,
         )
+
+    def _data_of_entries(self) -> NDArray | None:
+        """The row's value of each entry, NaN where it is several; None if all are."""
+        data = np.asarray(self.data)
+        data = data.reshape(len(data), -1)
+        if self.columns is None:
+            return data if data.shape[1] == len(self.names) else None
+        alone = self.columns >= 0
+        if alone.all():
+            return data[:, self.columns]
+        entries = np.full(self.values.shape[:2], np.nan, dtype=np.float64 if data.dtype.kind in "biuf" else object)
+        entries[:, alone] = data[:, self.columns[alone]]
+        return entries if alone.any() else None
 
     def __repr__(self) -> str:
         what = "all outputs" if self.target is None else "one output a row"

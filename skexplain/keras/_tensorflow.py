@@ -189,6 +189,9 @@ class KerasNetwork(Network):
             self._graphs[name] = _traced(attributions, signature)
         return self._graphs[name]
 
+    def as_dense(self) -> DenseNetwork | None:
+        return self._in_numpy
+
     def dense_weights(self) -> list[NDArray]:
         name, found = "A method of weights", []
 

@@ -183,9 +183,11 @@ class ExplanationPlot:
     def _named(self, i: int, j: int) -> str:
         """The column with the row's value in it, where the data has the column."""
         exp = self._explanation
-        if len(getattr(exp.data, "shape", ())) != 2 or exp.data.shape[1] != len(exp.names):
+        width = exp.data.shape[1] if len(getattr(exp.data, "shape", ())) == 2 else 0
+        column = exp.columns[j] if exp.columns is not None else j if width == len(exp.names) else -1
+        if not 0 <= column < width:
             return label(exp.names[j])
-        value = exp.data.iloc[i, j] if hasattr(exp.data, "iloc") else exp.data[i, j]
+        value = exp.data.iloc[i, column] if hasattr(exp.data, "iloc") else exp.data[i, column]
         try:
             value = f"{float(value):.4g}"
         except (TypeError, ValueError):

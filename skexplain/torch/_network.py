@@ -306,6 +306,9 @@ class TorchNetwork(Network):
         with untouched(self.module), torch.no_grad():
             return outputs_of_coalitions(outputs, self.n_outputs, *rows, groups, coalitions)
 
+    def as_dense(self) -> DenseNetwork | None:
+        return self._dense
+
     def dense_weights(self) -> list[NDArray]:
         name = "A method of weights"
         links = links_of(self._tape(self._raw, self._rows, name), self.head.kind == "softmax", name)
