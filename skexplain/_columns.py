@@ -19,6 +19,8 @@ from .exceptions import UnsupportedModelError
 #: Rows on which a pipeline's columns are traced first.
 TRACED_ROWS = 256
 
+#: Columns from which on halves of them are changed before each alone.
+MANY = 16
 #: Most columns that the name of what they do together lists.
 MOST_NAMED = 4
 
@@ -289,30 +291,58 @@ def trace_columns(
 
 def dependences(transform: Callable[[Any], Any], X: Any, columns: Sequence[int] | NDArray) -> NDArray:
     """Which columns of the output change with which of some columns of X, ``(n_columns, n_transformed)``."""
-    T = dense(transform(X))
+    T, columns = dense(transform(X)), np.asarray(columns)
+    numbers = np.arange(len(columns))
     depends = np.zeros((len(columns), T.shape[1]), dtype=bool)
-    for i, j in enumerate(columns):
-        for changed in _changed(X, j):
-            try:
-                S = dense(transform(changed))
-            except ValueError:  # a number that was moved may be a category unknown to the pipeline
-                continue
-            depends[i] |= ((S != T) & ~(np.isnan(S) & np.isnan(T))).any(axis=0)
+    asked = np.arange(T.shape[1])
+    if len(columns) > MANY:
+        # an output of one column changes with every half of the columns that the column is in, and with no other half
+        halves = [(numbers >> k) & 1 == side for k in range(len(columns).bit_length()) for side in (0, 1)]
+        try:
+            hits = np.array([_change(transform, X, T, columns[half]) for half in halves])
+        except ValueError:  # of one of them; which, is seen when each is changed alone
+            hits = np.ones((len(halves), T.shape[1]), dtype=bool)
+        alone = (hits[::2] != hits[1::2]).all(axis=0)
+        depends[(hits[1::2].T @ (1 << np.arange(len(halves) // 2)))[alone], np.flatnonzero(alone)] = True
+        asked = np.flatnonzero(~alone & hits.any(axis=0))
+        if not len(asked):
+            return depends
+    for i in numbers:
+        depends[i, asked] = _change(transform, X, T, columns[[i]], strict=False)[asked]
     return depends
 
 
-def _changed(X: Any, j: int) -> Iterator[Any]:
-    """X with other values in column j: those of other rows; a number that is the same in all rows is moved."""
-    column = X.iloc[:, j] if hasattr(X, "iloc") else X[:, j]
+def _change(transform: Callable[[Any], Any], X: Any, T: NDArray, columns: NDArray, strict: bool = True) -> NDArray:
+    """Which columns of the output T change with any of some columns of X, ``(n_transformed,)``."""
+    hit = np.zeros(T.shape[1], dtype=bool)
+    for changed in _changed(X, columns):
+        try:
+            S = dense(transform(changed))
+        except ValueError:  # a number that was moved may be a category unknown to the pipeline
+            if strict:
+                raise
+            continue
+        hit |= ((S != T) & ~(np.isnan(S) & np.isnan(T))).any(axis=0)
+    return hit
+
+
+def _changed(X: Any, columns: NDArray) -> Iterator[Any]:
+    """X with other values in some columns: those of other rows; numbers that are the same in all rows are moved."""
+    if not len(columns):
+        return
     for shift in {1, max(1, len(X) // 2)}:
-        yield _with_column(X, j, np.roll(np.arange(len(X)), shift))
-    values = np.asarray(column)
-    if values.dtype.kind in "fiu" and np.all(values == values[:1]):
-        moved = X.copy()
-        if hasattr(X, "iloc"):
-            moved.isetitem(j, column + column.dtype.type(1))
-        else:
-            moved[:, j] = column + 1
+        yield _with_columns(X, columns, np.roll(np.arange(len(X)), shift))
+    moved, constant = X.copy(), False
+    for j in columns:
+        column = X.iloc[:, j] if hasattr(X, "iloc") else X[:, j]
+        values = np.asarray(column)
+        if values.dtype.kind in "fiu" and np.all(values == values[:1]):
+            constant = True
+            if hasattr(X, "iloc"):
+                moved.isetitem(j, column + column.dtype.type(1))
+            else:
+                moved[:, j] = column + 1
+    if constant:
         yield moved
 
 
@@ -340,12 +370,14 @@ def dense(T: Any) -> NDArray:
     return np.asarray(T.toarray() if sparse.issparse(T) else T, dtype=np.float64)
 
 
-def _with_column(X: Any, j: int, rows: NDArray) -> Any:
-    """X with column j taken from other rows."""
-    Z = X.copy()
-    if hasattr(Z, "iloc"):
-        # as a new column, so that its dtype survives
-        Z.isetitem(j, X.iloc[rows, j].array)
-    else:
-        Z[:, j] = X[rows, j]
-    return Z
+def _with_columns(X: Any, columns: NDArray, rows: NDArray) -> Any:
+    """X with some columns taken from other rows."""
+    if not hasattr(X, "iloc"):
+        Z = X.copy()
+        Z[:, columns] = X[np.ix_(rows, columns)]
+        return Z
+    import pandas as pd
+
+    others = np.setdiff1d(np.arange(X.shape[1]), columns)
+    taken = X.iloc[rows, columns].set_axis(X.index)  # whole columns, so that their dtypes survive
+    return pd.concat([X.iloc[:, others], taken], axis=1).iloc[:, np.argsort(np.concatenate([others, columns]))]

@@ -34,10 +34,12 @@ from torch import nn
 import skexplain
 from skexplain import UnsupportedModelError
 from skexplain._behind import Affine, Behind, behind
-from skexplain._columns import joint_name, origins
+from skexplain._columns import dependences, joint_name, origins
+from skexplain._dense_network import DenseNetwork
+from skexplain._head import Head
 from skexplain._network import Network
 from skexplain._pipeline import units_of
-from skexplain._propagation import Rescale
+from skexplain._propagation import Relevance, Rescale
 from skexplain._wrap import as_network
 from skexplain.attributions import LRP
 from skexplain.exceptions import UnsupportedLayerError
@@ -124,6 +126,7 @@ LINEAR = [
     (make_union(PCA(1), make_pipeline(PCA(2), StandardScaler()), "passthrough"), ["age", "bmi"], 2),
     (FeatureUnion([("p", PCA(2)), ("q", "passthrough")], transformer_weights={"p": 2.0, "q": 0.5}), ["age", "bmi"], 4),
     (make_pipeline(PolynomialFeatures(2, include_bias=False), PCA(3)), ["age", "bmi"], 5),
+    (make_pipeline(PCA(2), make_pipeline(StandardScaler(), MinMaxScaler())), ["age", "bmi"], 2),
 ]
 
 
@@ -132,6 +135,7 @@ LINEAR = [
 def test_linear_steps_are_a_matrix(step, columns, n_units, pandas):
     units, found = owners_of(step, PEOPLE[columns] if pandas else PEOPLE.assign()[columns])
     assert units.values.shape[1] == n_units
+    assert sum(" " in owner for owner in found) == ("PolynomialFeatures" in str(step))
     assert {word for owner in found for word in owner.split()} == set(columns) - {"same"}
     size = np.abs(units.transformed).max(axis=0)
     assert np.all(np.abs(units.affine(units.values) - units.transformed) <= 1e-10 * size)
@@ -209,6 +213,30 @@ def test_columns_far_from_0_keep_their_digits():
     assert np.abs(units.affine(units.values) - units.transformed).max() < 1e-6
 
 
+def test_rounding_is_no_dependence():
+    X = RNG.normal(size=(100, 4))
+    Q = np.linalg.qr(RNG.normal(size=(4, 4)))[0]
+    units = units_of(FunctionTransformer(lambda Z: Z @ Q @ Q.T).fit(X), X, 4)
+    assert units.affine is None
+    assert units.owners.tolist() == np.eye(4, dtype=bool).tolist()
+
+
+def test_what_is_linear_only_near_the_rows_is_not_linear():
+    X = RNG.normal(size=(100, 3))
+    units = units_of(FunctionTransformer(lambda Z: np.clip(Z.sum(axis=1, keepdims=True), -25, 25)).fit(X), X, 3)
+    assert units.affine is None
+    assert units.owners.all()
+
+
+def test_rare_levels_are_found():
+    frame = pd.concat([PEOPLE] * 6, ignore_index=True)[["age", "city"]]
+    frame["city"] = frame["city"].replace("Apia", "Oslo")
+    frame.loc[1, "city"] = "Suva"  # not among the rows that are tried first
+    both = FunctionTransformer(lambda X: np.c_[(X["city"] == "Suva") * X["age"], X["age"]])
+    units = units_of(both.fit(frame), frame, 2)
+    assert units.owners.T.tolist() == [[True, True], [True, False]]
+
+
 def test_wide_tables_are_fast():
     X = RNG.normal(size=(300, 500)) @ RNG.normal(size=(500, 500))
     steps = make_pipeline(StandardScaler(), PCA(20, random_state=0)).fit(X)
@@ -216,6 +244,49 @@ def test_wide_tables_are_fast():
     units = units_of(steps, X, 500)
     assert time.perf_counter() - start < 1
     assert units.owners.tolist() == np.eye(500, dtype=bool).tolist()
+
+
+def counted(transform):
+    def counting(X):
+        counting.calls += 1
+        return transform(X)
+
+    counting.calls = 0
+    return counting
+
+
+@pytest.mark.parametrize("frame", [False, True])
+def test_many_columns_are_changed_in_halves(frame, monkeypatch):
+    X = RNG.normal(size=(40, 40))
+    X[:, 5] = 2.0  # moved, as no row has another value
+    X[:, 9] = X[:, 8]
+    X = pd.DataFrame(X) if frame else X
+
+    def transform(X):
+        X = np.asarray(X)
+        return np.c_[X[:, ::-1], X[:, 3] * X[:, 35], X[:, 8] == X[:, 9], X[:, [5]] > 2, np.ones(len(X))]
+
+    quick, slow = counted(transform), counted(transform)
+    got = dependences(quick, X, np.arange(40))
+    monkeypatch.setattr("skexplain._columns.MANY", 1000)
+    np.testing.assert_array_equal(got, dependences(slow, X, np.arange(40)))
+    assert np.flatnonzero(got[:, 40]).tolist() == [3, 35]
+    assert np.flatnonzero(got[:, 41]).tolist() == [8, 9]
+    assert np.flatnonzero(got[:, 42]).tolist() == [5]
+    assert not got[:, 43].any()
+    alone = counted(lambda X: np.asarray(X) ** 2)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(dependences(alone, X, np.arange(40)), np.eye(40, dtype=bool))
+    assert alone.calls < 40 < slow.calls
+
+
+def test_halves_with_a_category_that_cannot_be_moved():
+    X = RNG.integers(3, size=(60, 20)).astype(float)
+    X[:, 7] = 1.0
+    steps = OneHotEncoder(sparse_output=False).fit(X)
+    got = dependences(steps.transform, X, np.arange(20))
+    assert got.sum(axis=0).tolist() == [1] * 21 + [0] + [1] * 36
+    assert got.sum(axis=1).tolist() == [3] * 7 + [0] + [3] * 12
 
 
 def test_origins_and_names():
@@ -282,6 +353,19 @@ def torch_net(kind):
         "convolution": [nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 4, 2), nn.Tanh(), nn.Flatten(), nn.Linear(8, 2)],
     }[kind]
     return nn.Sequential(*layers).double()
+
+
+def test_relevance_of_sums_that_are_0():
+    """What cancels in front of the network has relevance all the same."""
+    M, U = np.array([[1.0, 0], [-1, 0], [0, 1]]), np.array([[2.0, 2.0, 1.0], [3.0, 1.0, -1.0]])
+    weights, biases = [np.array([[1.0, -2.0], [0.5, 1.0]]), np.array([[1.0], [2.0]])], [np.ones(2), np.zeros(1)]
+    net = DenseNetwork(weights, biases, "relu", Head("linear", 1))
+    merged = DenseNetwork([M @ weights[0], weights[1]], biases, "relu", Head("linear", 1))
+    affine, t = Affine(M, np.zeros(3), np.zeros(2)), np.zeros(2, dtype=int)
+    for front in (Behind(net, affine, (2,)), behind(net, affine, (2,))):
+        got, expected = (v.propagate(U, U[:1], Relevance(), t) for v in (front, merged))
+        assert np.abs(expected[0, :2]).min() > 0.1
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
 RULES = [LRP(rule=rule) for rule in ("gamma", "alpha_beta", "z_box", "w_square", "flat")]
