@@ -98,7 +98,8 @@ class _Fitted(ExplainableMixin, BaseEstimator):
 
     def _check_rows(self, X: Any) -> NDArray:
         if self._last is not self.model and len(self.model) > 1:
-            X = dense(self.model[:-1].transform(X))
+            X = self.model[:-1].transform(X)
+            X = X if hasattr(X, "iloc") else dense(X)  # with `set_output` the last step wants its names
         return readable(self._last, X)
 
     def _outputs(self, X: Any) -> NDArray:

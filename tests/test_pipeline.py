@@ -571,6 +571,8 @@ def test_fitted_pipelines():
     assert fitted.feature_importances_.shape == (5,)
     assert fitted.feature_importances_.sum() == pytest.approx(1)
     assert SelectFromModel(fitted, prefit=True, max_features=2).transform(X).shape == (60, 2)
+    frames = make_pipeline(PCA(2), mlp()).set_output(transform="pandas").fit(X, y)
+    assert skexplain.from_fitted(frames, X, y, random_state=0).feature_importances_.shape == (5,)
     fitted = skexplain.from_fitted(of_people(), PEOPLE, TARGET, random_state=0)
     with pytest.raises(UnsupportedModelError, match=r"1 of the importances belong to several .*'age & bmi'.*groups"):
         _ = fitted.feature_importances_
