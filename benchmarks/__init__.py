@@ -27,6 +27,7 @@ CASES = {
     "shapley_sampling_10": "shapley",
     "shapley_sampling_30": "shapley",
     "sage": "shapley",
+    "watching_torch": "watching",
     "first_feature_importances": "start_up",
     "import_skexplain": "start_up",
     "keras_fit_5000": "on_keras",
@@ -36,5 +37,6 @@ CASES = {
     "keras_predict_scikeras": "on_keras",
     "keras_permutation_importance_scikeras": "on_keras",
     "keras_permutation_scikeras": "on_keras",
+    "keras_watching": "on_keras",
     "keras_deepshap_shap": "on_keras",
 }

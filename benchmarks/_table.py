@@ -19,7 +19,7 @@ def line(name: str, result: Result | str) -> str:
         return f"{name}: {result}"
     peer, ours = (f"{e:.2g}" for e in result.errors)
     return (
-        f"{result.work:<78} {seconds(result.peer):>9} {seconds(result.ours):>9} {result.ratio:6.1f}x "
+        f"{result.work:<78} {seconds(result.peer):>9} {seconds(result.ours):>9} {result.ratio:6.3g}x "
         f"{result.wanted:6g}  {peer}, {ours}"
     )
 

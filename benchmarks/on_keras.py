@@ -23,6 +23,7 @@ from skexplain.keras._network import keras_network
 
 from . import CASES
 from ._case import Case, Setting
+from .watching import BATCH, EPOCHS, watched_beside_not
 
 COMMON = {"optimizer": "adam", "loss": "binary_crossentropy", "verbose": 0}
 ACCURACY = "1 - accuracy"
@@ -211,6 +212,19 @@ def keras_permutation_scikeras(setting: Setting) -> Case:
     first, *rest = layers(X.shape[1])
     bare = products([(len(X), *first), *[(len(X) * REPEATS * X.shape[1], a, b) for a, b in rest]])
     return Case("scikeras", theirs, values, 100, errors, "largest error beside 50 repeats", slack, bare)
+
+
+def keras_watching(setting: Setting) -> Case:
+    """Keras: fit watched at each step by VIANN, beside the same unwatched, 5000 x 30, MLP 64-32, batches of 64
+
+    The graph of an epoch gives the weights after each step.
+    """
+    common = {**COMMON, "epochs": setting.size(EPOCHS, 2), "batch_size": BATCH, "random_state": 0}
+
+    def make(**watching: Any) -> KerasClassifier:
+        return KerasClassifier(build, **common, **watching)
+
+    return watched_beside_not(setting, make)
 
 
 def keras_deepshap_shap(setting: Setting) -> Case:
