@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ class TrainingData(NamedTuple):
 
     Attributes
     ----------
-    X : ndarray of shape (n, n_features_in_)
+    X : ndarray of shape (n, n_features_in_) or (n, *input_shape)
     y : ndarray
         Class indices ``(n,)`` for classifiers, targets ``(n, n_outputs)`` for regressors.
     weight : ndarray of shape (n,) or None
@@ -52,7 +53,8 @@ def classification_data(
     Parameters
     ----------
     estimator : estimator
-        Gets ``n_features_in_``, ``feature_names_in_`` and ``classes_``; its ``dtype`` is the dtype of X.
+        Gets ``n_features_in_``, ``feature_names_in_`` and ``classes_``; its ``dtype`` is the dtype of X, its
+        ``input_shape``, if not None, the shape that flat rows are given.
     X, y, sample_weight : array-like
         ``y`` may be labels of any type, a column, or one-hot rows.
     class_weight : dict, "balanced" or None
@@ -62,16 +64,17 @@ def classification_data(
     reset : bool
         False to continue a fit: columns and labels must be those of the first call.
     allow_nd : bool
-        Whether rows may have more than one dimension.
+        Whether rows may have more than one dimension. If not, ``input_shape`` is checked, but they stay flat.
 
     Raises
     ------
     ValueError
-        For fewer than two classes, a label not among the classes, and all that scikit-learn refuses.
+        For an ``input_shape`` of another size than the rows, fewer than two classes, a label not among the classes,
+        and all that scikit-learn refuses.
     """
     check_dtype(estimator.dtype)
     given_X = X
-    X = validate_data(estimator, X, dtype=estimator.dtype, reset=reset, allow_nd=allow_nd)
+    X = _checked_rows(estimator, X, reset=reset, allow_nd=allow_nd)
     if y is None:
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
     warn_if_coarse(X, given_X, getattr(estimator, "feature_names_in_", None), "X")
@@ -91,7 +94,7 @@ def classification_data(
     if class_weight is not None:
         factor = compute_sample_weight(class_weight, y)
         weight = factor if weight is None else weight * factor
-    return TrainingData(X, index, _uneven(weight))
+    return TrainingData(_in_shape(estimator, X, allow_nd), index, _uneven(weight))
 
 
 def regression_data(
@@ -105,7 +108,7 @@ def regression_data(
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
     check_dtype(estimator.dtype)
     given_X, given_y = X, y
-    X = validate_data(estimator, X, dtype=estimator.dtype, reset=reset, allow_nd=allow_nd)
+    X = _checked_rows(estimator, X, reset=reset, allow_nd=allow_nd)
     y = check_array(y, dtype=estimator.dtype, ensure_2d=False, input_name="y", estimator=estimator)
     check_consistent_length(X, y)
     warn_if_coarse(X, given_X, getattr(estimator, "feature_names_in_", None), "X")
@@ -122,7 +125,7 @@ def regression_data(
     y = y.reshape(len(y), n_outputs)
     weight = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
     X, y, weight = _without_zero_weights(X, y, weight)
-    return TrainingData(X, y, _uneven(weight))
+    return TrainingData(_in_shape(estimator, X, allow_nd), y, _uneven(weight))
 
 
 def check_dtype(dtype: Any) -> None:
@@ -133,7 +136,36 @@ def check_dtype(dtype: Any) -> None:
 
 def prediction_rows(estimator: Any, X: Any, *, allow_nd: bool = False) -> NDArray:
     """Rows to predict, checked against the columns of fit."""
-    return validate_data(estimator, X, dtype=estimator.dtype, reset=False, allow_nd=allow_nd)
+    return _in_shape(estimator, _checked_rows(estimator, X, reset=False, allow_nd=allow_nd), allow_nd)
+
+
+def _checked_rows(estimator: Any, X: Any, *, reset: bool, allow_nd: bool) -> NDArray:
+    """Rows as the user passes them; flat ones, if the estimator gives them their shape."""
+    shape = input_shape_of(estimator)
+    X = validate_data(estimator, X, dtype=estimator.dtype, reset=reset, allow_nd=allow_nd and shape is None)
+    if shape is not None and math.prod(shape) != X.shape[1]:
+        raise ValueError(
+            f"input_shape={shape} has {math.prod(shape)} numbers, but X has {X.shape[1]} columns. Pass the shape of "
+            "one row as the network reads it, such as (height, width, channels)."
+        )
+    return X
+
+
+def input_shape_of(estimator: Any) -> tuple[int, ...] | None:
+    """The shape that the estimator gives flat rows, None if it leaves them as they are."""
+    shape = getattr(estimator, "input_shape", None)
+    if shape is None:
+        return None
+    numbers = tuple(shape) if isinstance(shape, Sequence | np.ndarray) and not isinstance(shape, str) else ()
+    if not numbers or not all(isinstance(k, int | np.integer) and k >= 1 for k in numbers):
+        raise ValueError(f"input_shape={shape!r} must be the shape of a row, such as (8, 8, 1), or None.")
+    return tuple(int(k) for k in numbers)
+
+
+def _in_shape(estimator: Any, X: NDArray, allow_nd: bool) -> NDArray:
+    """Checked rows in the shape in which the network reads them; the default network reads them flat."""
+    shape = input_shape_of(estimator) if allow_nd else None
+    return X if shape is None else X.reshape(len(X), *shape)
 
 
 def warn_if_coarse(values: NDArray, given: Any, names: Any, what: str) -> None:

@@ -129,7 +129,14 @@ def explain(
         outputs=classes,
         gap=max(gaps, default=None),
         columns=s.columns,
+        row_shape=_row_shape(s),
     )
+
+
+def _row_shape(s: Subject) -> tuple[int, ...] | None:
+    """Shape of a row as the network reads it, if it has one, and each of its numbers is a column by itself."""
+    alone = len(s.groups) == s.rows[0].size and all(len(g) == 1 and g[0] == j for j, g in enumerate(s.groups))
+    return s.rows.shape[1:] if s.rows.ndim > 2 and alone else None
 
 
 def importances(

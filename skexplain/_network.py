@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._head import Head
+from ._places import no_convolution
 from ._propagation import Rule
 from .exceptions import UnsupportedLayerError
 
@@ -74,6 +75,23 @@ def owners(groups: Sequence[NDArray], n_columns: int) -> NDArray:
 def rowwise(v: NDArray, X: NDArray) -> NDArray:
     """Shape one number a row so that it multiplies rows of X."""
     return np.reshape(v, (-1,) + (1,) * (X.ndim - 1))
+
+
+class Activations(NamedTuple):
+    """What a layer gives for rows, and how the outputs depend on it.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n, *places, n_channels)
+    gradient : ndarray of the shape of values
+        Of each row's output ``target[i]``.
+    axes : tuple of int
+        The axes of X along which the places lie, one for each axis of places.
+    """
+
+    values: NDArray
+    gradient: NDArray
+    axes: tuple[int, ...]
 
 
 class Network(ABC):
@@ -279,6 +297,25 @@ class Network(ABC):
             values = self.propagate(*pairs, rule, np.tile(target, len(r)))
             total += values.reshape(len(r), *X.shape).sum(axis=0)
         return total / len(references)
+
+    def activations(self, X: NDArray, layer: str | None, target: NDArray) -> Activations:
+        """What a layer gives for each row, and the gradient of output ``target[i]`` with respect to it.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, *features)
+        layer : str or None
+            Name of the layer, as its framework has it. None: the last convolution that the output depends on.
+        target : int ndarray of shape (n,)
+
+        Raises
+        ------
+        ValueError
+            For a layer that does not exist.
+        UnsupportedModelError
+            Where there is no convolution, or the layer gives no channels of places in the row.
+        """
+        raise no_convolution()
 
     def as_dense(self) -> DenseNetwork | None:
         """The network in NumPy, if all it is is a stack of dense layers that `DenseNetwork` has; else None."""

@@ -192,6 +192,8 @@ class Explanation:
     columns : int ndarray of shape (n_features,) or None
         The column of the data that each entry is; -1 for groups, and for what several columns do together. None: one
         after the other.
+    row_shape : tuple of int or None
+        Shape of a row as the network reads it, if it has several axes and each of its numbers is an entry.
     strategy, output, random_state, gap
         As in `Importances`.
     """
@@ -209,6 +211,7 @@ class Explanation:
     outputs: NDArray | None = None
     gap: float | None = None
     columns: NDArray | None = None
+    row_shape: tuple[int, ...] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -216,7 +219,7 @@ class Explanation:
 
     @property
     def plot(self) -> Any:
-        """Pictures: ``.plot.bar()``, ``.plot.row(i)``."""
+        """Pictures: ``.plot.bar()``, ``.plot.row(i)``, ``.plot.image(i)``."""
         from .plotting import ExplanationPlot
 
         return ExplanationPlot(self)

@@ -181,7 +181,10 @@ class EstimatorContract:
     # 6. the importances' contract
 
     @pytest.mark.parametrize(
-        "name", sorted(n for n, a in ATTRIBUTIONS.items() if not (a.needs_estimator or a.needs_training))
+        "name",
+        sorted(
+            n for n, a in ATTRIBUTIONS.items() if not (a.needs_estimator or a.needs_training or a.needs_convolution)
+        ),
     )
     def test_importances_contract(self, fitted, name):
         clf = copy.deepcopy(fitted).set_params(attribution=name)

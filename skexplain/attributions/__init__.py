@@ -5,6 +5,7 @@ from ._base import Attributed, Attribution
 from ._deeplift import DeepLIFT, DeepSHAP
 from ._exact_shapley import ExactShapley
 from ._expected_gradients import ExpectedGradients
+from ._gradcam import GradCAM
 from ._input_x_gradient import InputXGradient
 from ._integrated_gradients import IntegratedGradients
 from ._kernel_shap import KernelSHAP
@@ -35,6 +36,7 @@ __all__ = [
     "ExactShapley",
     "ExpectedGradients",
     "Garson",
+    "GradCAM",
     "InputXGradient",
     "IntegratedGradients",
     "KernelSHAP",

@@ -57,6 +57,8 @@ class Attribution(BaseEstimator):
         Whether the true targets are needed.
     needs_gradient : bool
         Whether the network must be differentiable; if not, pipelines are explained from the outside.
+    needs_convolution : bool
+        Whether the network must have a layer of maps.
     needs_training : bool
         Whether the strategy watches the training, by `watcher`, and is read off what was seen, by `watched`.
     needs_estimator : bool
@@ -71,6 +73,7 @@ class Attribution(BaseEstimator):
     shared_error = False
     needs_y = False
     needs_gradient = True
+    needs_convolution = False
     needs_training = False
     needs_estimator = False
 

@@ -8,6 +8,7 @@ from ._ablation import Ablation
 from ._deeplift import DeepLIFT, DeepSHAP
 from ._exact_shapley import ExactShapley
 from ._expected_gradients import ExpectedGradients
+from ._gradcam import GradCAM
 from ._input_x_gradient import InputXGradient
 from ._integrated_gradients import IntegratedGradients
 from ._kernel_shap import KernelSHAP
@@ -30,6 +31,7 @@ ATTRIBUTIONS = {
     "exact_shapley": ExactShapley,
     "expected_gradients": ExpectedGradients,
     "garson": Garson,
+    "gradcam": GradCAM,
     "input_x_gradient": InputXGradient,
     "integrated_gradients": IntegratedGradients,
     "kernel_shap": KernelSHAP,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,10 @@ PARAMETERS = """    model : callable, keras.Model or None, default=None
     random_state : int, RandomState or None, default=None
         Makes fit and importances repeatable, and leaves the generators of Python, NumPy, Keras and the back end
         alone. None: those are used.
+    input_shape : tuple of int, default=None
+        Shape of one row as the model reads it, such as (height, width, channels) of pictures or (steps, features) of
+        sequences. X stays a table of as many columns, for scikit-learn and in all results. None: rows are as they are.
+        The default model reads them flat.
     dtype : {{"float32", "float64"}}, default="float32"
         Of weights and data.
     attribution : str or object, default="expected_gradients"
@@ -133,6 +138,7 @@ class KerasClassifier(ClassifierMixin, KerasEstimator):
         verbose: Any = 0,
         warm_start: bool = False,
         random_state: Any = None,
+        input_shape: Sequence[int] | None = None,
         dtype: str = "float32",
         attribution: Any = "expected_gradients",
         importance_rows: int = 1000,
@@ -155,6 +161,7 @@ class KerasClassifier(ClassifierMixin, KerasEstimator):
         self.verbose = verbose
         self.warm_start = warm_start
         self.random_state = random_state
+        self.input_shape = input_shape
         self.dtype = dtype
         self.attribution = attribution
         self.importance_rows = importance_rows
@@ -325,6 +332,7 @@ class KerasRegressor(RegressorMixin, KerasEstimator):
         verbose: Any = 0,
         warm_start: bool = False,
         random_state: Any = None,
+        input_shape: Sequence[int] | None = None,
         dtype: str = "float32",
         attribution: Any = "expected_gradients",
         importance_rows: int = 1000,
@@ -346,6 +354,7 @@ class KerasRegressor(RegressorMixin, KerasEstimator):
         self.verbose = verbose
         self.warm_start = warm_start
         self.random_state = random_state
+        self.input_shape = input_shape
         self.dtype = dtype
         self.attribution = attribution
         self.importance_rows = importance_rows

@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 
 from .._dense_network import DenseNetwork
 from .._head import Head
-from .._network import CHUNK, PATH_ROWS, Network, chunks, rows_at_once, rowwise
+from .._network import CHUNK, PATH_ROWS, Activations, Network, chunks, rows_at_once, rowwise
+from .._places import no_convolution, no_maps, place_axes
 from .._propagation import Rule
 from .._stack import links_of, weights_of
+from ..exceptions import UnsupportedModelError
 from ._activation import call, calling, exclusive, unchanged, unrolled, without_activation
 from ._first_dense import FirstDense, first_dense
+from ._maps import looking
 from ._stack import dense_stack
 from ._tape import TensorArrays, record
 
@@ -61,6 +64,7 @@ class KerasNetwork(Network):
         self.ending, self.recover = ending, recover
         self.dtype = tf.float64 if model.compute_dtype == "float64" else tf.float32
         self._graphs: dict[str, Callable[..., Any]] = {}
+        self._layouts: dict[str | None, tuple[tuple[int, ...] | None, bool]] = {}
         self._features = rows.shape[1:]
         self._rows = np.asarray(rows[:8], dtype=self.dtype.as_numpy_dtype)
         self._stack = None if recover else dense_stack(model, ending, self._rows, self._eagerly, head, classes)
@@ -188,6 +192,50 @@ class KerasNetwork(Network):
             signature = [*rows, tf.TensorSpec(shape[:1], tf.int32)]
             self._graphs[name] = _traced(attributions, signature)
         return self._graphs[name]
+
+    def activations(self, X: NDArray, layer: str | None, target: NDArray) -> Activations:
+        size = min(BLOCK, rows_at_once(X))
+        name, shape = f"activations {layer}", (size, *X.shape[1:])
+        if name not in self._graphs:
+            # how many rows there are is known in the graph, so that maps of other numbers of rows are seen
+            signature = [tf.TensorSpec(shape, self.dtype), tf.TensorSpec(shape[:1], tf.int32)]
+            self._graphs[name] = _traced(partial(self._last_maps, layer), signature)
+        pairs = self._run(self._graphs[name], X, target, small=size, large=size)
+        read, channels_first = self._layouts[layer]
+        pairs = np.moveaxis(pairs, 1, -2) if channels_first else pairs
+        axes = place_axes(X.shape[1:], pairs.ndim - 3, read, channels_first=channels_first)
+        return Activations(pairs[..., 0], pairs[..., 1], axes)
+
+    def _last_maps(self, layer: str | None, x: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        """Maps and their gradient, side by side in a last axis."""
+        results: list[tuple[Any, bool]] = []
+        read: list[tuple[int, ...]] = []
+
+        def reading(inputs: tf.Tensor, channels_first: bool) -> None:
+            _, *features = inputs.shape
+            read.append((*features[1:], features[0]) if channels_first else tuple(features))
+
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+
+            def keep(out: Any, channels_first: bool) -> Any:
+                if tf.is_tensor(out) and out.dtype.is_floating:
+                    tape.watch(out)
+                    results.append((out, channels_first))
+                return out
+
+            with looking(self.model, layer, reading, keep):
+                picked = tf.gather(self._squashed(self._raw(x)), target, batch_dims=1)
+        gradients = tape.gradient(picked, [out for out, _ in results])
+        pairs = [(out, g, first) for (out, first), g in zip(results, gradients, strict=True) if g is not None]
+        if not pairs and layer is None:
+            raise no_convolution()
+        if not pairs:
+            raise UnsupportedModelError(f"The output does not depend on a tensor that layer {layer!r} returns.")
+        out, gradient, channels_first = pairs[-1]
+        if len(out.shape) < 3 or out.shape[0] != x.shape[0]:
+            raise no_maps(layer or "of the last convolution", out.shape, x.shape[0])
+        self._layouts[layer] = next(iter(read), None), channels_first
+        return tf.cast(tf.stack([out, gradient], axis=-1), self.dtype)
 
     def as_dense(self) -> DenseNetwork | None:
         return self._in_numpy

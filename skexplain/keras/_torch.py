@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 
 from .._head import Head
+from ..torch._maps import Maps
 from ..torch._network import TorchNetwork
 from ..torch._untouched import as_tensor
 from ._activation import call, without_activation
+from ._maps import looking
 
 
 class _WithoutEnding(torch.nn.Module):
@@ -27,6 +30,25 @@ class _WithoutEnding(torch.nn.Module):
             return call(self.model, x)
 
 
+class _KerasOnTorch(TorchNetwork):
+    """A `TorchNetwork` whose layers are those of Keras."""
+
+    @contextmanager
+    def _maps(self, layer: str | None) -> Iterator[Maps]:
+        maps = Maps(layer)
+        maps.channels_first = False
+
+        def reading(inputs: Any, channels_first: bool) -> None:
+            maps.reading(inputs.shape, channels_first=channels_first)
+
+        def keep(out: Any, channels_first: bool) -> Any:
+            maps.channels_first = channels_first
+            return maps.keep(out)
+
+        with looking(self.module.model, layer, reading, keep):
+            yield maps
+
+
 def network_on_torch(
     model: Any, head: Head, *, classes: NDArray | None, ending: Any, recover: bool, rows: NDArray
 ) -> TorchNetwork:
@@ -34,7 +56,7 @@ def network_on_torch(
     module = _WithoutEnding(model, ending)
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     dtype = torch.float64 if model.compute_dtype == "float64" else torch.float32
-    return TorchNetwork(
+    return _KerasOnTorch(
         module,
         head,
         classes=classes,

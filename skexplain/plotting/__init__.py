@@ -5,6 +5,7 @@ Nothing here calls ``plt.show()``. With ``path=`` a picture is written and pyplo
 
 from ._accessors import ExplanationPlot, ImportancesPlot
 from ._comparison import comparison
+from ._image import images
 from ._training import (
     importance_history,
     weight_animation,
@@ -18,6 +19,7 @@ __all__ = [
     "ExplanationPlot",
     "ImportancesPlot",
     "comparison",
+    "images",
     "importance_history",
     "weight_animation",
     "weight_boxes",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._canvas import DOWN, GREY, UP, check_display, finish_rows, label, one_axes, ranked_bars, save
+from ._canvas import DOWN, GREY, UP, check_display, finish_rows, label, new_figure, one_axes, ranked_bars, save
+from ._image import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,8 +123,7 @@ class ExplanationPlot:
         """
         check_display(max_display)
         exp = self._explanation
-        if not -len(exp) <= i < len(exp):
-            raise ValueError(f"i={i}; the explanation has {len(exp)} rows, numbered from 0.")
+        _check_position(exp, i)
         values, base, prediction, target = self._one(i, output)
         order = np.argsort(-np.abs(values), kind="stable")
         shown, hidden = order[:max_display], order[max_display:]
@@ -166,6 +166,53 @@ class ExplanationPlot:
         save(ax.figure, path)
         return ax
 
+    def image(
+        self,
+        i: int = 0,
+        ax: Axes | None = None,
+        *,
+        shape: tuple[int, ...] | None = None,
+        output: Any = None,
+        overlay: bool = True,
+        path: Any = None,
+    ) -> Axes:
+        """Where in a picture, or in a sequence, the values are: orange raises the output, blue lowers it.
+
+        `skexplain.plotting.images` draws several rows, and several strategies.
+
+        Parameters
+        ----------
+        i : int, default=0
+            Position of the row.
+        shape : tuple of int, default=None
+            Shape of the row: ``(h, w)``, ``(h, w, c)`` or ``(c, h, w)``; the shorter of the outer axes is that of the
+            channels, whose values are summed. None: as the network reads it.
+        overlay : bool, default=True
+            Draw colours on the row in grey. False: colours alone.
+        output, ax, path
+            As in `row`.
+
+        Returns
+        -------
+        Axes
+
+        Raises
+        ------
+        ValueError
+            For rows that are no pictures, or a shape of another size.
+        """
+        exp = self._explanation
+        _check_position(exp, i)
+        values, _, _, target = self._one(i, output)
+        picture = Picture(exp, i, values, target, shape)
+        ax = ax if ax is not None else new_figure((4.4, 3.6), path).add_subplot()
+        scale = picture.draw(ax, np.abs(picture.map).max(), picture.signed, overlay)
+        what = _output(exp) if target is None else f"{_output(exp)} of {target}"
+        ax.figure.colorbar(scale, ax=ax, label=f"attribution to the {what}")
+        ax.set_title(label(f"{type(exp.strategy).__name__}, row {i}", 60), fontsize="medium", loc="left")
+        save(ax.figure, path)
+        return ax
+
     def _one(self, i: int, output: Any) -> tuple[NDArray, float, float, Any]:
         """Values, base, prediction and label of the output to draw."""
         exp = self._explanation
@@ -193,6 +240,11 @@ class ExplanationPlot:
         except (TypeError, ValueError):
             value = label(str(value), 14)
         return f"{label(exp.names[j])} = {value}"
+
+
+def _check_position(exp: Explanation, i: int) -> None:
+    if not -len(exp) <= i < len(exp):
+        raise ValueError(f"i={i}; the explanation has {len(exp)} rows, numbered from 0.")
 
 
 def _output(exp: Explanation) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,10 @@ _PARAMETERS = """\
     random_state : int, RandomState or None, default=None
         Makes fit and importances repeatable, and leaves torch's and NumPy's generators alone. None: torch's
         generator is used.
+    input_shape : tuple of int, default=None
+        Shape of one row as the module reads it, such as (channels, height, width) of pictures or (steps, features) of
+        sequences. X stays a table of as many columns, for scikit-learn and in all results. None: rows are as they are.
+        The default module reads them flat.
     dtype : {"float32", "float64"}, default="float32"
         Of weights and data.
     attribution : str or object, default="expected_gradients"
@@ -89,6 +94,7 @@ class NeuralNetClassifier(TorchEstimator, skorch.NeuralNetClassifier):
         classes: ArrayLike | None = None,
         class_weight: Any = None,
         random_state: Any = None,
+        input_shape: Sequence[int] | None = None,
         dtype: str = "float32",
         attribution: Any = "expected_gradients",
         importance_rows: int = 1000,
@@ -202,6 +208,7 @@ class NeuralNetRegressor(TorchEstimator, skorch.NeuralNetRegressor):
         use_caching: Any = "auto",
         torch_load_kwargs: Any = None,
         random_state: Any = None,
+        input_shape: Sequence[int] | None = None,
         dtype: str = "float32",
         attribution: Any = "expected_gradients",
         importance_rows: int = 1000,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -18,12 +18,14 @@ from torch.utils._pytree import tree_map_only
 
 from .._dense_network import DenseNetwork
 from .._head import Head, Output, decide_head, is_distribution
-from .._network import PATH_ROWS, Network, chunks, rows_at_once
+from .._network import PATH_ROWS, Activations, Network, chunks, rows_at_once
+from .._places import place_axes
 from .._propagation import Rule, Tape, against_each
 from .._stack import dense_network, links_of, weights_of
 from ..exceptions import UnsupportedLayerError, UnsupportedModelError
 from ._coalitions import outputs_of_coalitions
 from ._first_layer import PRODUCTS, FirstLayer, first_layer
+from ._maps import Maps, maps_of
 from ._replacement import Replacement
 from ._tape import TorchArrays, record
 from ._untouched import as_tensor, untouched
@@ -306,6 +308,18 @@ class TorchNetwork(Network):
         with untouched(self.module), torch.no_grad():
             return outputs_of_coalitions(outputs, self.n_outputs, *rows, groups, coalitions)
 
+    def activations(self, X: NDArray, layer: str | None, target: NDArray) -> Activations:
+        with self._differentiating():
+            with self._maps(layer) as maps:
+                picked = self._picked(self._raw(self._tensor(X)), target)
+            values, gradient = maps.last(picked, len(X))
+        axes = place_axes(X.shape[1:], values.ndim - 2, maps.read, channels_first=maps.channels_first)
+        return Activations(values.double().cpu().numpy(), gradient.double().cpu().numpy(), axes)
+
+    def _maps(self, layer: str | None) -> AbstractContextManager[Maps]:
+        """What a layer, or every convolution, returns in the block."""
+        return maps_of(self.module, layer)
+
     def as_dense(self) -> DenseNetwork | None:
         return self._dense
 
@@ -384,12 +398,16 @@ class TorchNetwork(Network):
 
     def _slope(self, raw: Tensor, x: Tensor, target: NDArray) -> Tensor:
         """Gradient with respect to x of each row's output ``target[i]``."""
-        out = self._squashed(raw.reshape(len(target), -1))
-        picked = out.gather(1, as_tensor(target).to(self.device)[:, None]).sum()
+        picked = self._picked(raw, target)
         if not picked.requires_grad:
             return torch.zeros_like(x)
         (g,) = torch.autograd.grad(picked, x, allow_unused=True)
         return torch.zeros_like(x) if g is None else g
+
+    def _picked(self, raw: Tensor, target: NDArray) -> Tensor:
+        """Sum over the rows of each row's output ``target[i]``."""
+        out = self._squashed(raw.reshape(len(target), -1))
+        return out.gather(1, as_tensor(target).to(self.device)[:, None]).sum()
 
     def _outputs(self, x: Tensor) -> Tensor:
         """Outputs on the explained scale."""

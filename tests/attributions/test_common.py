@@ -51,16 +51,13 @@ def local(name, net, X=X, B=B, seed=0, target=0):
     return result.values if isinstance(result, Attributed) else result
 
 
-# what trains an estimator anew, or watches it train, has no bare network to be tested on
-every = pytest.mark.parametrize(
-    "name", sorted(n for n, a in ATTRIBUTIONS.items() if not (a.needs_estimator or a.needs_training))
-)
-every_exchanging = pytest.mark.parametrize(
-    "name", sorted(n for n, a in ATTRIBUTIONS.items() if not (a.local or a.needs_estimator or a.needs_training))
-)
-every_local = pytest.mark.parametrize("name", sorted(n for n, a in ATTRIBUTIONS.items() if a.local))
-every_signed = pytest.mark.parametrize("name", sorted(n for n, a in ATTRIBUTIONS.items() if a.local and a.signed))
-every_complete = pytest.mark.parametrize("name", sorted(n for n, a in ATTRIBUTIONS.items() if a.complete))
+# what trains an estimator anew, or watches it train, has no bare network to be tested on, and these have no convolution
+BARE = {n: a for n, a in ATTRIBUTIONS.items() if not (a.needs_estimator or a.needs_training or a.needs_convolution)}
+every = pytest.mark.parametrize("name", sorted(BARE))
+every_exchanging = pytest.mark.parametrize("name", sorted(n for n, a in BARE.items() if not a.local))
+every_local = pytest.mark.parametrize("name", sorted(n for n, a in BARE.items() if a.local))
+every_signed = pytest.mark.parametrize("name", sorted(n for n, a in BARE.items() if a.local and a.signed))
+every_complete = pytest.mark.parametrize("name", sorted(n for n, a in BARE.items() if a.complete))
 
 
 @every

@@ -43,7 +43,9 @@ def test_outputs_are_those_of_torch(name):
 def test_attributions_are_those_of_torch(strategy):
     different = {}
     # LRP counts biases: Keras adds one to the sum of an LSTM's two products, torch one to each
-    for name in set(zoo.NAMES) - ({"lstm"} if strategy == "lrp" else set()):
+    # maps of Keras' convolutions are behind their own activations, of torch's before those that follow
+    apart = {"lrp": {"lstm"}, "gradcam": {"max pool1d", "average pool"}}
+    for name in set(zoo.NAMES) - apart.get(strategy, set()):
         ours, theirs = zoo_outcome(strategy, FRAMEWORK, name), zoo_outcome(strategy, "torch", name)
         # one may refuse what the other has a rule for; the table says so
         if not ours.refused and not theirs.refused and distance(ours.values, theirs.values) > 1e-4:

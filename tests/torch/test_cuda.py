@@ -31,7 +31,7 @@ def outcome(module, name, device):
         if strategy.local:
             return skexplain.explain(module, X, background=B, attribution=name, random_state=0).values
         return skexplain.importances(module, X, y, attribution=name, random_state=0).values
-    except (skexplain.exceptions.UnsupportedLayerError, skexplain.CompletenessError, ValueError) as exc:
+    except (skexplain.UnsupportedModelError, skexplain.CompletenessError, ValueError) as exc:
         return type(exc).__name__
 
 
