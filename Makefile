@@ -12,7 +12,7 @@ export OMP_NUM_THREADS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 export MPLBACKEND := agg
 
-.PHONY: demo test lint types docs support bench format clean
+.PHONY: demo test lint types docs support bench viann format clean
 
 demo: $(READY)
 	$(BIN)/skexplain compare breast_cancer --out demo
@@ -39,6 +39,9 @@ support: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.scale
+
+viann: $(READY)
+	$(BIN)/python -m benchmarks.viann_table
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
