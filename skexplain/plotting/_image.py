@@ -69,8 +69,8 @@ def images(
     >>> from sklearn.neural_network import MLPClassifier
     >>> import skexplain
     >>> X, y = load_digits(return_X_y=True)
-    >>> net = MLPClassifier(max_iter=20, random_state=0).fit(X, y)
-    >>> found = {name: skexplain.explain(net, X[:3], attribution=name) for name in ("saliency", "deepshap")}
+    >>> net = MLPClassifier(tol=0.02, random_state=0).fit(X / 16, y)
+    >>> found = {name: skexplain.explain(net, X[:3] / 16, attribution=name) for name in ("saliency", "deepshap")}
     >>> skexplain.plotting.images(found, shape=(8, 8)).shape
     (2, 3)
     """
