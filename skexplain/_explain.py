@@ -227,8 +227,9 @@ def _watched(model: Any, s: Subject) -> tuple[NDArray, NDArray]:
     last = model[-1] if isinstance(model, Pipeline) else model
     watcher, by = getattr(last, "_seen_training", (None, None))
     if not same(s.strategy, by):
+        kind = type(getattr(last, "_estimator", last)).__name__
         raise UnsupportedModelError(
-            f"attribution={s.strategy} watches the network train, but this {type(last).__name__} was "
+            f"attribution={s.strategy} watches the network train, but this {kind} was "
             f"{'trained without it' if by is None else f'watched by {by}'}. Set it before fit, as in "
             "skexplain.torch.NeuralNetClassifier(attribution='viann') or skexplain.keras.KerasClassifier(attribution="
             "'viann'); in a training of your own use the callbacks of skexplain.training; or use "
