@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import UnsupportedModelError
-from ..training._input_weights import InputWeights, Kernel, largest_spread, spelled, switches
+from ..training._input_weights import (
+    NOISE,
+    InputWeights,
+    Kernel,
+    looked_at,
+    made_up,
+    spread_of_columns,
+    trace,
+)
 from ..training._moments import Moments
 from ._activation import calling, exclusive, unchanged
 from ._default import Standardise, every_layer
@@ -33,8 +41,11 @@ CELLS = (keras.layers.SimpleRNNCell, keras.layers.LSTMCell, keras.layers.GRUCell
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 #: Most numbers of rows that the model is run on at once.
 AT_ONCE = 2**22
-#: Part of a number by which it may differ between rows of one batch although the same was computed.
-NOISE = 1e-6
+#: Layers that look codes up, and those that pad.
+LOOKUPS = (keras.layers.Embedding, keras.layers.CategoryEncoding)
+PADDING = (keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.layers.ZeroPadding3D)
+#: Added to numbers to see what is made of them.
+SHIFT = 8.0
 REMEDY = "Use attribution='permutation' instead."
 
 
@@ -111,12 +122,15 @@ class _Taken:
         Which of the calls of layers that are looked at.
     columns, inputs : int ndarray of shape (n_numbers,)
         Column of each number, -1 for none, and which of the layer's inputs it is.
+    looked_up : bool ndarray of shape (n_numbers,), optional
+        Numbers that are made of what an embedding has for a code.
     """
 
     taker: _Taker
     call: int
     columns: NDArray
     inputs: NDArray
+    looked_up: NDArray | None = None
 
 
 def _features(model: Any, X: NDArray | None) -> tuple[int, ...]:
@@ -196,43 +210,107 @@ def _straight(model: Any, features: tuple[int, ...]) -> list[_Taken] | None:
 
 def _by_trial(model: Any, features: tuple[int, ...], X: NDArray | None) -> list[_Taken]:
     """The layers, by what enters them when columns are changed, many together."""
-    layers, takers = _looked_at(model)
-    n = int(np.prod(features))
-    sets = switches(n)
-    changed: list[tuple[Any, NDArray]] = []
-    for base, other in _trials(n, X):
-        rows = np.where(sets, other, base).reshape(-1, *features)
-        first = base.reshape(1, *features)
-        size = max(1, AT_ONCE // n)
-        parts = [
-            _changes(_entering(model, layers, _as_read(model, np.concatenate([first, rows[k : k + size]]), X)))
-            for k in range(0, len(rows), size)
-        ]
-        seen = [(calls[0][0], np.concatenate([c for _, c in calls])) for calls in zip(*parts, strict=True)]
-        if changed and [(layer, c.shape) for layer, c in changed] != [(layer, c.shape) for layer, c in seen]:
-            raise UnsupportedModelError(f"Which layers the model calls depends on the numbers in a row. {REMEDY}")
-        changed = [(layer, c | old) for (layer, c), (_, old) in zip(seen, changed or seen, strict=True)]
-    found = []
-    for call, (layer, c) in enumerate(changed):
-        if c.any():
-            taker = takers.get(id(layer))
+    trial = _Trial(model, features, X)
+    if X is not None and len(X):
+        rows = looked_at(X)
+        try:
+            return trial.found(rows)
+        except UnsupportedModelError:
+            raise
+        except Exception:  # what is made up for a column that does not vary may be no code
+            return trial.found(rows, with_constant=False)
+    *attempts, last = made_up(int(np.prod(features)), careful=_on_another_device())
+    for rows in attempts:
+        try:
+            return trial.found(rows)
+        except UnsupportedModelError:
+            raise
+        except Exception:  # the model's own, of codes that it does not take
+            continue
+    return trial.found(last)
+
+
+def _on_another_device() -> bool:
+    """Where an index that is too large ends the work of the device."""
+    if keras.backend.backend() != "torch":
+        return False
+    return keras.ops.zeros(1).device.type != "cpu"
+
+
+class _Trial:
+    """Runs of a model on rows that differ, to see what enters which layer.
+
+    Parameters
+    ----------
+    model : keras.Model
+    features : tuple of int
+    X : ndarray or None
+        Rows, if any are known; otherwise codes may be any.
+    """
+
+    def __init__(self, model: Any, features: tuple[int, ...], X: NDArray | None) -> None:
+        self.model, self.features, self.X = model, features, X
+        self.layers, self.takers = _looked_at(model)
+        self.known = X is not None and len(X) > 0
+
+    def found(self, rows: NDArray, *, with_constant: bool = True) -> list[_Taken]:
+        """See `_by_trial`."""
+        calls = self.entering(rows[:1])
+        self.called = [(layer, v.shape[1:]) for layer, v in calls]
+        per_row = max((v[0].size for _, v in calls), default=1)
+        wanted = None if self.known else [~numbers for numbers in self.constants(rows[:1])]
+        traced = trace(self.differ, rows, per_row, wanted=wanted, with_constant=with_constant)
+        coded = any(isinstance(layer, keras.layers.Embedding) for layer in every_layer(self.model))
+        looked_up = self.moved(rows[:1], code=SHIFT) if coded else [None] * len(traced)
+        found = []
+        for call, ((layer, v), t, codes) in enumerate(zip(calls, traced, looked_up, strict=True)):
+            if t.column is not None and (t.column < 0).all() and not t.unseen.any():
+                continue
+            taker = self.takers.get(id(layer))
             if taker is None:
                 raise UnsupportedModelError(
                     f"Columns enter layer {layer.name!r} ({type(layer).__name__}), of whose weights it is not known "
                     f"which belong to which column. {REMEDY}"
                 )
-            columns = spelled(c.reshape(len(c), -1))
-            if columns is None:
+            if t.column is not None and t.unseen.any() and not self.known:
+                raise UnsupportedModelError(
+                    f"It cannot be seen without rows which columns enter layer {layer.name!r} "
+                    f"({type(layer).__name__}); show the callback some before the training, as in viann.look(X)."
+                )
+            if t.column is None or t.unseen.any():
                 raise UnsupportedModelError(
                     f"Columns are mixed before they enter layer {layer.name!r} ({type(layer).__name__}), the first "
                     f"with weights, so no weights belong to one of them. {REMEDY}"
                 )
-            shape = c.shape[1:]
-            inputs = np.indices(shape)[taker.input_axis % c.ndim - 1]
-            found.append(_Taken(taker, call, columns, inputs.ravel()))
-    if not found:
-        raise UnsupportedModelError(f"The model has no layer with weights that takes columns of its input. {REMEDY}")
-    return found
+            inputs = np.indices(v.shape[1:])[taker.input_axis % v.ndim - 1]
+            found.append(_Taken(taker, call, t.column, inputs.ravel(), codes))
+        if not found:
+            raise UnsupportedModelError(
+                f"The model has no layer with weights that takes columns of its input. {REMEDY}"
+            )
+        return found
+
+    def entering(self, rows: NDArray, **changes: Any) -> list[tuple[Any, NDArray]]:
+        x = _as_read(self.model, rows.reshape(-1, *self.features), self.X)
+        return _entering(self.model, self.layers, x, made_up=not self.known, **changes)
+
+    def differ(self, base: NDArray, new: NDArray) -> list[NDArray]:
+        """Where the numbers of each row differ, ``(n, n_numbers)`` of each call."""
+        n = len(base)
+        calls = self.entering(np.concatenate([base, new]))
+        if [(layer, v.shape[1:]) for layer, v in calls] != self.called:
+            raise UnsupportedModelError(f"Which layers the model calls depends on the numbers in a row. {REMEDY}")
+        return [_differ(v[:n], v[n:]) for _, v in calls]
+
+    def moved(self, row: NDArray, **changes: Any) -> list[NDArray]:
+        """Numbers of a row that change with what else they are made of, as in `_entering`."""
+        pairs = zip(self.entering(row), self.entering(row, **changes), strict=True)
+        return [_differ(a, b)[0] for (_, a), (_, b) in pairs]
+
+    def constants(self, row: NDArray) -> list[NDArray]:
+        """Numbers that are made of padding, or of what other layers give."""
+        up, down = (self.moved(row, shift=sign * SHIFT) for sign in (1, -1))
+        return [a | b for a, b in zip(up, down, strict=True)]
 
 
 def _looked_at(model: Any) -> tuple[list[Any], dict[int, _Taker]]:
@@ -257,43 +335,35 @@ def _looked_at(model: Any) -> tuple[list[Any], dict[int, _Taker]]:
     return [layer for layer in layers if id(layer) not in inside], takers
 
 
-def _trials(n: int, X: NDArray | None) -> Iterator[tuple[NDArray, NDArray]]:
-    """A row and other numbers in its columns; those between 0 and 1 are valid codes for look-ups too."""
-    zeros, ones = np.zeros(n), np.ones(n)
-    yield zeros, ones
-    yield ones, zeros
-    rng = np.random.default_rng(0)
-    yield rng.uniform(0, 0.5, n), rng.uniform(0.5, 1, n)
-    if X is not None and len(X):
-        rows = X[:1000].reshape(-1, n)
-        base, low, high = rows[0], rows.min(axis=0), rows.max(axis=0)
-        yield base, np.where(high - base > base - low, high, low)
-        yield base, zeros
-
-
 def _as_read(model: Any, rows: NDArray, X: NDArray | None) -> Any:
     inputs = getattr(model, "inputs", None)
     dtype = inputs[0].dtype if inputs else keras.config.floatx() if X is None else str(X.dtype)
     return keras.ops.convert_to_tensor(rows.astype(dtype))
 
 
-def _changes(calls: list[tuple[Any, NDArray]]) -> list[tuple[Any, NDArray]]:
-    """For each call which numbers of the later rows differ from those of the first."""
-    found = []
-    for layer, v in calls:
-        v = v.astype(np.float64)
-        first, rest = v[:1], v[1:]
-        with np.errstate(invalid="ignore"):
-            alike = (rest == first) | (np.abs(rest - first) <= NOISE * np.minimum(np.abs(rest), np.abs(first)))
-        found.append((layer, ~(alike | (np.isnan(rest) & np.isnan(first)))))
-    return found
+def _differ(a: NDArray, b: NDArray) -> NDArray:
+    """Where the numbers of rows differ by more than rounding, ``(n, n_numbers)``."""
+    a, b = (v.reshape(len(v), -1).astype(np.float64) for v in (a, b))
+    with np.errstate(invalid="ignore"):
+        alike = (a == b) | (np.abs(a - b) <= NOISE * np.minimum(np.abs(a), np.abs(b)))
+    return ~(alike | (np.isnan(a) & np.isnan(b)))
 
 
 class _EnoughError(BaseException):
     """All that was to be seen has been; not an Exception, to which Keras adds what it knows of the call."""
 
 
-def _entering(model: Any, layers: list[Any], x: Any, most: int | None = None) -> list[tuple[Any, NDArray]]:
+def _entering(
+    model: Any,
+    layers: list[Any],
+    x: Any,
+    most: int | None = None,
+    *,
+    made_up: bool = False,
+    apart: bool = True,
+    shift: float = 0.0,
+    code: float = 0.0,
+) -> list[tuple[Any, NDArray]]:
     """What enters each of these layers, in the order of their calls, which give the same numbers for all rows.
 
     Parameters
@@ -303,6 +373,13 @@ def _entering(model: Any, layers: list[Any], x: Any, most: int | None = None) ->
         Rows, in inference mode.
     most : int, optional
         Number of calls after which to stop.
+    made_up : bool
+        Whether codes may be any.
+    apart : bool
+        Whether to see no more than what is made of what: no two codes are looked up as the same numbers. Otherwise it
+        is what enters in training, where batch normalisation takes these rows' mean and variance.
+    shift, code : float
+        Added to what layers give in the place of their results and to padding, and to what is looked up.
     """
     seen: list[tuple[Any, NDArray]] = []
 
@@ -318,13 +395,42 @@ def _entering(model: Any, layers: list[Any], x: Any, most: int | None = None) ->
             if len(seen) == most:
                 raise _EnoughError
             number = len(seen)
-            return keras.tree.map_structure(lambda v: _constant(v, number), own(*args, **kwargs))
+            return keras.tree.map_structure(lambda v: _constant(v, number) + shift, own(*args, **kwargs))
 
         return call
+
+    def looked_up(layer: Any, own: Callable[..., Any]) -> Callable[..., Any]:
+        def call(codes: Any, *args: Any, **kwargs: Any) -> Any:
+            embeds = isinstance(layer, keras.layers.Embedding)
+            if made_up:
+                codes = keras.ops.mod(keras.ops.cast(codes, "int32"), layer.input_dim if embeds else layer.num_tokens)
+            out = own(codes, *args, **kwargs)
+            if not (embeds or layer.output_mode == "one_hot"):
+                return out
+            numbers = keras.ops.cast(codes, out.dtype)
+            numbers = numbers if len(numbers.shape) == len(out.shape) else keras.ops.expand_dims(numbers, -1)
+            return out + numbers + code
+
+        return call
+
+    def padded(own: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda v: own(v) + shift * (1 - own(keras.ops.ones_like(v)))
+
+    def trained(own: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda v, training=None, mask=None: own(v, training=True, mask=mask)
 
     with exclusive, unchanged(model), keras.StatelessScope(), _without_graphs(), ExitStack() as stack:
         for layer in layers:
             stack.enter_context(calling(layer, observed(layer, layer.call)))
+        for layer in every_layer(model):
+            if "call" in vars(layer) or not type(layer).call.__module__.startswith("keras."):
+                continue
+            if isinstance(layer, LOOKUPS) and apart:
+                stack.enter_context(calling(layer, looked_up(layer, layer.call)))
+            elif isinstance(layer, PADDING) and shift:
+                stack.enter_context(calling(layer, padded(layer.call)))
+            elif isinstance(layer, keras.layers.BatchNormalization) and not apart:
+                stack.enter_context(calling(layer, trained(layer.call)))
         with suppress(_EnoughError):
             model(x, training=False) if getattr(model, "_call_has_training_arg", True) else model(x)
     return seen
@@ -354,13 +460,22 @@ def _without_graphs() -> Iterator[None]:
 
 
 def _spread(model: Any, found: list[_Taken], n_columns: int, X: NDArray) -> NDArray:
-    """Standard deviation with which each column reaches the layers."""
+    """Standard deviation with which each column reaches the layers; see `InputWeights`."""
     layers, _ = _looked_at(model)
     most = found[-1].call + 1
     moments = [Moments(len(taken.columns)) for taken in found]
     size = max(1, AT_ONCE // n_columns)
     for k in range(0, len(X), size):
-        calls = _entering(model, layers, _as_read(model, X[k : k + size], X), most)
+        calls = _entering(model, layers, _as_read(model, X[k : k + size], X), most, apart=False)
         for taken, moment in zip(found, moments, strict=True):
             moment.add(calls[taken.call][1].reshape(len(X[k : k + size]), -1))
-    return largest_spread(moments, [taken.columns for taken in found], n_columns)
+    kernels: dict[int, list[tuple[Moments, NDArray, NDArray]]] = {}
+    codes = np.zeros(n_columns, dtype=bool)
+    for taken, moment in zip(found, moments, strict=True):
+        columns = taken.columns
+        if taken.looked_up is not None:
+            codes[columns[taken.looked_up & (columns >= 0) & (moment.variance > 0)]] = True
+            columns = np.where(taken.looked_up, -1, columns)
+        kernels.setdefault(id(taken.taker.layer), []).append((moment, columns, taken.inputs))
+    spread = spread_of_columns(list(kernels.values()), n_columns)
+    return np.where(codes & (spread == 0), np.nan, spread)

@@ -43,8 +43,10 @@ SHAPED_ALIKE = set(
     "zeros ones empty newzeros newones newfull newempty zeroslike oneslike fulllike emptylike "
     "randlike randnlike randintlike".split()
 )
-#: Where values leave torch, and what is made of them is not seen.
-ESCAPES = {"numpy", "tolist", "array"}
+#: Where values leave torch, and what is made of them is not seen. (With underscores: `Tensor.float` stays.)
+ESCAPES = set("numpy tolist item __array__ __float__ __int__ __index__ __complex__ __dlpack__".split())
+#: Those that may ask for the size of a batch instead.
+SIZES = set("tolist item __int__ __index__".split())
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def first_products(
     made_up: bool = False,
     results: list[Any] | None = None,
     stop_after: int | None = None,
+    **changes: Any,
 ) -> FirstProducts:
     """Run a module in evaluation mode on rows, and watch the first products.
 
@@ -111,13 +114,15 @@ def first_products(
         by other ways that the input changes what follows.
     stop_after : int, optional
         Number of products after which the run ends.
+    **changes
+        See `FirstProducts`.
 
     Raises
     ------
     UnsupportedModelError
         For weights that are met otherwise.
     """
-    run = FirstProducts(x.clone(), made_up, results, stop_after)
+    run = FirstProducts(x.clone(), made_up, results, stop_after, **changes)
     with torch.no_grad(), suppress(_StopRun), run:
         module(run.x)
     return run
@@ -130,16 +135,40 @@ class _StopRun(BaseException):
 class FirstProducts(TorchFunctionMode):
     """Follows what is computed from the input, up to products with weights; see `first_products`.
 
+    Parameters
+    ----------
+    x, made_up, results, stop_after
+    padding, code : float
+        Added to what the input is padded with, and to what is looked up by codes: what changes is made of it.
+    batch_statistics : bool
+        Whether batch normalisation takes mean and variance of these rows, as in training.
+
     Attributes
     ----------
     products : list of Product
     results : list
         Of these products.
+    beside : list of Tensor
+        What weights meet that is not seen to come from the input.
+    looks_up : bool
+        Whether codes are looked up in an embedding.
     """
 
-    def __init__(self, x: Tensor, made_up: bool, results: list[Any] | None, stop_after: int | None) -> None:
+    def __init__(
+        self,
+        x: Tensor,
+        made_up: bool,
+        results: list[Any] | None,
+        stop_after: int | None,
+        padding: float = 0.0,
+        code: float = 0.0,
+        batch_statistics: bool = False,
+    ) -> None:
         super().__init__()
         self.made_up = made_up
+        self.padding, self.code, self.batch_statistics = padding, code, batch_statistics
+        self.beside: list[Tensor] = []
+        self.looks_up = False
         self.x, self.given_results, self.stop_after = x, results, stop_after
         self.products: list[Product] = []
         self.results: list[Any] = []
@@ -163,9 +192,11 @@ class FirstProducts(TorchFunctionMode):
             if any(flow is False for flow in flows):
                 self._flows(_tensors(out), fresh=False)
             elif given:
+                if any(self._has_weights(t) for t in given):
+                    self.beside += [t.clone() for t in given if not self._has_weights(t)]
                 self._is_made(func, args, kwargs, given, out)
             return out
-        if name in ESCAPES:
+        if self._escapes(getattr(func, "__name__", ""), fresh):
             raise UnsupportedModelError(
                 f"The input leaves torch in the module ({name}), where nothing is seen; {REMEDY}."
             )
@@ -178,11 +209,15 @@ class FirstProducts(TorchFunctionMode):
                 f"The module joins its input with weights by {name!r}, whose weights cannot be told apart by column; "
                 f"{REMEDY}."
             )
-        out = self._look_up(func, args, kwargs) if func in (F.embedding, F.one_hot) else func(*args, **kwargs)
+        out = self._without_weights(func, args, kwargs)
         results = [*_tensors(out), *([args[0]] if name == "setitem" else [])]
         self._flows(results, fresh=True)
         self._follow_order(name, args, kwargs, given, fresh, results)
         return out
+
+    @staticmethod
+    def _escapes(name: str, fresh: list[Tensor]) -> bool:
+        return name in ESCAPES and not (name in SIZES and not any(t.is_floating_point() for t in fresh))
 
     def recipe(self, weights: Weights) -> _Recipe | None:
         """How the weights are computed; None if they are a parameter."""
@@ -256,13 +291,27 @@ class FirstProducts(TorchFunctionMode):
                 self.made[id(result)] = _Recipe(func, rest, spec, made, k), weighted
                 self.alive.append(result)
 
+    def _without_weights(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """The function's result, or what is wanted in its place."""
+        if func in (F.embedding, F.one_hot):
+            return self._look_up(func, args, kwargs)
+        if func is F.pad and self.padding:
+            x, pad, mode, value = _arguments(args, kwargs, *"input pad mode value".split())
+            if mode in (None, "constant"):
+                return func(x, pad, value=(value or 0) + self.padding)
+        if func is F.batch_norm and self.batch_statistics:
+            x, _, _, weight, bias = _arguments(args, kwargs, *"input running_mean running_var weight bias".split())
+            return func(x, None, None, weight, bias, True, eps=args[7] if len(args) > 7 else kwargs.get("eps", 1e-5))
+        return func(*args, **kwargs)
+
     def _look_up(self, func: Any, args: Any, kwargs: Any) -> Tensor:
         """Look codes up; where rows are made up, any codes, in a table in which no two are the same."""
         codes, table = _arguments(
             args, kwargs, *(["input", "weight"] if func is F.embedding else ["tensor", "num_classes"])
         )
         if func is F.embedding:  # without max_norm, which writes to the weights
-            found = F.embedding(codes % len(table) if self.made_up else codes, table)
+            self.looks_up = True
+            found = F.embedding(codes % len(table) if self.made_up else codes, table) + self.code
         elif self.made_up and table is not None and table > 0:
             found = F.one_hot(codes % table, table)
         else:

@@ -15,15 +15,28 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
+from torch.utils._pytree import tree_map
 
 from ..exceptions import UnsupportedModelError
-from ..training._input_weights import InputWeights, Kernel, largest_spread, spelled, switches
+from ..training._input_weights import (
+    NUMBERS,
+    InputWeights,
+    Kernel,
+    looked_at,
+    made_up,
+    spread_index,
+    spread_of_columns,
+    trace,
+)
 from ..training._moments import Moments
 from ._first_products import REMEDY, FirstProducts, Product, Weights, first_products, same
-from ._untouched import as_tensor, untouched
+from ._untouched import as_tensor, cuda_devices, untouched
 
-#: Rows that are looked at, and numbers that are run at once.
-ROWS, NUMBERS = 16, 2**21
+#: Rows on which it is seen what the module does.
+ROWS = 16
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+#: Added to numbers to see what is made of them.
+SHIFT = 8.0
 #: Steps of a sequence, and pixels of an edge, of rows made up for a module that does not say what rows it takes.
 STEPS, EDGE = 4, 32
 
@@ -36,8 +49,9 @@ def find(module: nn.Module, X: NDArray | None = None) -> InputWeights:
     module : Module
         Compiled or not, in either mode, on any device.
     X : ndarray of shape (n, *features), optional
-        Rows it takes; a few are looked at. Without them rows are made up after the module's layers, and the columns
-        of sequences and images are their features and channels.
+        Rows it takes; up to 1000 are looked at. A number that does not differ in them, as the place of a code that
+        does not occur, is no column's. Without them rows are made up after the module's layers, and the columns of
+        sequences and images are their features and channels.
 
     Raises
     ------
@@ -67,20 +81,21 @@ class _Site:
         From its operand to the numbers of each row, ``(n, n_numbers)``.
     column : int ndarray of shape (n_numbers,)
         From which column each comes; -1 for none.
+    looked_up : bool ndarray of shape (n_numbers,), optional
+        Which are made of what an embedding has for a code.
     """
 
     product: Product
     by_row: Callable[[Tensor], Tensor]
     column: NDArray
+    looked_up: NDArray | None = None
 
-    def pairs(self, weights: Weights) -> NDArray:
-        """Columns and the weights' inputs that they are, ``(2, n_pairs)``."""
+    def inputs(self, weights: Weights) -> NDArray:
+        """Which of the weights' inputs each number is, ``(n_numbers,)``; -1 for none."""
         inputs = self.by_row(weights.inputs.expand(self.product.operand.shape))
         if not (inputs == inputs[:1]).all():
             raise UnsupportedModelError(f"A layer takes the rows for its channels; {REMEDY}.")
-        each = inputs[0].cpu().numpy()
-        known = (self.column >= 0) & (each >= 0)
-        return np.stack([self.column[known], each[known]])
+        return inputs[0].cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -110,13 +125,15 @@ def _weights(module: nn.Module, found: _Found, channel: int | None = None) -> In
     merged = _channels(found, channel)
     for site in found.sites:
         for weights in site.product.weights:
-            columns, inputs = site.pairs(weights)
-            met.setdefault(found.run.key(weights), (weights, []))[1].append(np.stack([merged[columns], inputs]))
+            inputs = site.inputs(weights)
+            known = (site.column >= 0) & (inputs >= 0)
+            pair = np.stack([merged[site.column[known]], inputs[known]])
+            met.setdefault(found.run.key(weights), (weights, []))[1].append(pair)
     kernels = []
     for weights, pairs in met.values():
         columns, inputs = np.unique(np.concatenate(pairs, axis=1), axis=1)
         if len(columns):
-            read = _reader(weights, found.run)
+            read = _reader(module, weights, found.run)
             kernels.append(Kernel(read, read().shape, weights.axis, columns, inputs))
     if not kernels:
         raise _no_layer(module)
@@ -124,19 +141,30 @@ def _weights(module: nn.Module, found: _Found, channel: int | None = None) -> In
 
 
 def _spread(module: nn.Module, channel: int | None, X: NDArray) -> NDArray:
-    """Standard deviation with which each column reaches its layers; of several numbers the largest."""
+    """Standard deviation with which each column reaches its layers; see `InputWeights`."""
     X = np.asarray(X)
     with _as_written(module):
         found = _found(module, X)
         moments = [Moments(len(site.column)) for site in found.sites]
         size = max(found.n_columns, *(len(site.column) for site in found.sites))
         for rows in np.array_split(X, ceil(len(X) / max(2, NUMBERS // size))):
-            run = first_products(module, found.tensor(_at_least_two(rows)), stop_after=len(found.sites))
+            run = first_products(
+                module, found.tensor(_at_least_two(rows)), stop_after=len(found.sites), batch_statistics=True
+            )
             for moment, site, product in zip(moments, found.sites, run.products, strict=True):
                 moment.add(site.by_row(product.operand)[: len(rows)].double().cpu().numpy())
     merged = _channels(found, channel)
-    columns = [np.where(site.column >= 0, merged[site.column], -1) for site in found.sites]
-    return largest_spread(moments, columns, merged[-1] + 1)
+    kernels: dict[Any, list[tuple[Moments, NDArray, NDArray]]] = {}
+    codes = np.zeros(merged[-1] + 1, dtype=bool)
+    for moment, site in zip(moments, found.sites, strict=True):
+        columns = np.where(site.column >= 0, merged[site.column], -1)
+        if site.looked_up is not None:
+            codes[columns[site.looked_up & (columns >= 0) & (moment.variance > 0)]] = True
+            columns = np.where(site.looked_up, -1, columns)
+        for weights in site.product.weights:
+            kernels.setdefault(found.run.key(weights), []).append((moment, columns, site.inputs(weights)))
+    spread = spread_of_columns(list(kernels.values()), len(codes))
+    return np.where(codes & (spread == 0), np.nan, spread)
 
 
 def _channels(found: _Found, axis: int | None) -> NDArray:
@@ -150,10 +178,9 @@ def _channels(found: _Found, axis: int | None) -> NDArray:
 
 
 def _found(module: nn.Module, X: NDArray) -> _Found:
-    """What a few of the rows show."""
-    rows = _at_least_two(X[np.unique(np.linspace(0, len(X) - 1, min(len(X), ROWS)).astype(int))])
+    """What rows show."""
     try:
-        return _shown(module, rows)
+        return _shown(module, _at_least_two(X[spread_index(len(X), ROWS)]), looked_at(X))
     except UnsupportedModelError:
         raise
     except Exception as exc:  # whatever the module raises
@@ -162,8 +189,8 @@ def _found(module: nn.Module, X: NDArray) -> _Found:
         ) from exc
 
 
-def _shown(module: nn.Module, rows: NDArray) -> _Found:
-    """What a run on rows shows; raises what the module raises."""
+def _shown(module: nn.Module, rows: NDArray, known: NDArray | None) -> _Found:
+    """What a run on rows shows, and changes of ``known`` rows, if any; raises what the module raises."""
     anchor = next((p for p in module.parameters() if p.is_floating_point()), torch.empty(0))
 
     def as_numbers(X: NDArray) -> Tensor:
@@ -172,27 +199,40 @@ def _shown(module: nn.Module, rows: NDArray) -> _Found:
     def as_codes(X: NDArray) -> Tensor:
         return as_tensor(X).to(anchor.device)
 
+    def run_on(rows: NDArray) -> FirstProducts:
+        with torch.random.fork_rng(devices=cuda_devices(module)):  # each time the same draws
+            return first_products(module, tensor(rows))
+
     tensor = as_codes if rows.dtype.kind in "iub" else as_numbers
     try:
-        run = first_products(module, tensor(rows))
+        run = run_on(rows)
     except (RuntimeError, TypeError, ValueError):  # layers that take no codes
         if tensor is as_numbers:
             raise
         tensor = as_numbers
-        run = first_products(module, tensor(rows))
+        run = run_on(rows)
+    _check_beside(run, run_on(np.roll(rows, 1, axis=0)))
     if not run.products:
         raise _no_layer(module)
-    return _Found(run, _sites(module, tensor(rows), run), tensor)
+    return _Found(run, _sites(module, tensor, rows, known, run), tensor)
+
+
+def _check_beside(run: FirstProducts, other: FirstProducts) -> None:
+    """What weights meet beside the input is the same for other rows."""
+    if len(run.beside) != len(other.beside) or not all(
+        a.shape == b.shape and same(a, b).all() for a, b in zip(run.beside, other.beside, strict=True)
+    ):
+        raise UnsupportedModelError(
+            "The module computes from its input what is not seen, as in a scripted function, and puts weights on it; "
+            f"{REMEDY}."
+        )
 
 
 def _without_rows(module: nn.Module) -> InputWeights:
     """The same from rows made up after a layer, if that layer then is among those that take the columns."""
     if all(parameter.ndim < 2 for parameter in module.parameters()):
         raise _no_layer(module)
-    reason = UnsupportedModelError(
-        f"This {type(module).__name__} does not say what rows it takes; give it a few, as in "
-        "VarianceImportanceTorch(model, X=X) or on_train_begin(model, X)."
-    )
+    reason = _rows_needed(module)
     if any(isinstance(layer, nn.Embedding | nn.EmbeddingBag) for layer in module.modules()):
         raise reason  # any number of columns may be codes
     results: dict[tuple[int, ...], InputWeights] = {}
@@ -202,7 +242,7 @@ def _without_rows(module: nn.Module) -> InputWeights:
             continue
         rows = np.stack([np.zeros(features, dtype=int), np.ones(features, dtype=int)])
         try:
-            found = _shown(module, rows)
+            found = _shown(module, rows, None)
             weights = _weights(module, found, channel)
         except UnsupportedModelError as exc:
             reason = exc
@@ -216,6 +256,13 @@ def _without_rows(module: nn.Module) -> InputWeights:
     if len(results) != 1:
         raise reason
     return next(iter(results.values()))
+
+
+def _rows_needed(module: nn.Module) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"This {type(module).__name__} does not say what rows it takes; give it a few, as in "
+        "VarianceImportanceTorch(model, X=X) or on_train_begin(model, X)."
+    )
 
 
 def _features(layer: nn.Module) -> tuple[tuple[int, ...] | None, int | None]:
@@ -239,15 +286,25 @@ def _at_least_two(rows: NDArray) -> NDArray:
 # --- columns
 
 
-def _sites(module: nn.Module, x: Tensor, run: FirstProducts) -> list[_Site]:
+def _sites(
+    module: nn.Module, tensor: Callable[[NDArray], Tensor], rows: NDArray, known: NDArray | None, run: FirstProducts
+) -> list[_Site]:
     """The columns of each product's numbers."""
+    n_columns = prod(rows.shape[1:])
     if all(product.ordered for product in run.products):
-        columns = np.arange(prod(x.shape[1:]))
+        columns = np.arange(n_columns)
         return [_Site(product, partial(_by_row, axis=0, per_row=1), columns) for product in run.products]
+    if known is None:
+        on_cpu = run.x.device.type == "cpu"  # an index that is too large ends the work of other devices
+        attempts = [(some, True) for some in made_up(n_columns, careful=not on_cpu)]
+    else:
+        attempts = [(known, True), (known, False)]  # what is made up for a column that does not vary may be no code
     error: Exception | None = None
-    for with_constant in (True, False):  # what is made up for a column that does not vary may not be a code
+    for some, with_constant in attempts:
+        trial = _Trial(module, tensor, rows.shape[1:], run)
+        some = some.astype(rows.dtype) if run.x.dtype not in FLOATS else some
         try:
-            return _sites_by_trial(module, x, run, with_constant)
+            return trial.sites(some, with_constant, made_up=known is None)
         except UnsupportedModelError:
             raise
         except Exception as exc:
@@ -258,60 +315,83 @@ def _sites(module: nn.Module, x: Tensor, run: FirstProducts) -> list[_Site]:
     ) from error
 
 
-def _sites_by_trial(module: nn.Module, x: Tensor, run: FirstProducts, with_constant: bool) -> list[_Site]:
-    """Change columns, many together, and see which numbers change."""
-    rows, features = x.flatten(1), x.shape[1:]
-    others = _others(rows, with_constant)
+class _Trial:
+    """Runs of a module on rows that differ, to see which of the numbers that reach its products do.
 
-    def operands(*versions: Tensor) -> list[list[Tensor]]:
+    Parameters
+    ----------
+    module : Module
+    tensor : callable
+        From rows to what the module takes.
+    features : tuple of int
+    run : FirstProducts
+    """
+
+    def __init__(
+        self, module: nn.Module, tensor: Callable[[NDArray], Tensor], features: tuple[int, ...], run: FirstProducts
+    ) -> None:
+        self.module, self.tensor, self.features, self.run = module, tensor, features, run
+
+    def sites(self, rows: NDArray, with_constant: bool, *, made_up: bool) -> list[_Site]:
+        """See `_Site`; ``made_up`` are rows whose numbers need not occur."""
+        first, other = rows[:1], np.concatenate([rows[1:], rows])[:1]
+        (two,) = self.operands(np.repeat(first, 2, axis=0))
+        three, middle = self.operands(np.repeat(first, 3, axis=0), np.concatenate([first, other, first]))
+        self.by_row = [_layout(*versions) for versions in zip(two, three, middle, strict=True)]
+        per_row = max(t.numel() // 2 for t in two)
+        wanted = [~np.any(constant, axis=0) for constant in self._constants(first)] if made_up else None
+        traced = trace(self.differ, rows, per_row, wanted=wanted, with_constant=with_constant)
+        looked_up = self._moved(first, code=SHIFT) if self.run.looks_up else [None] * len(traced)
+        sites = []
+        for product, layout, t, codes in zip(self.run.products, self.by_row, traced, looked_up, strict=True):
+            if made_up and t.column is not None and t.unseen.any():
+                raise _rows_needed(self.module)
+            if t.column is None or t.unseen.any():
+                raise UnsupportedModelError(
+                    f"What reaches {_name(self.module, self.run, product)} mixes columns without weights, as "
+                    "normalisation or a mean over columns does, so its weights belong to no single column; "
+                    f"{REMEDY}."
+                )
+            sites.append(_Site(product, layout, t.column, codes))
+        return sites
+
+    def operands(self, *versions: NDArray) -> list[list[Tensor]]:
         """Of each version of some rows the products' operands; results of products stay those of the first."""
         found: list[list[Tensor]] = []
         results = None
-        for version in versions:
-            seen = first_products(
-                module, version.view(-1, *features), made_up=True, results=results, stop_after=len(run.products)
-            )
-            if len(seen.products) != len(run.products):
-                raise UnsupportedModelError(f"Which layers are called depends on the values of the rows; {REMEDY}.")
+        for rows in versions:
+            seen = self._see(rows, results)
             found.append([product.operand for product in seen.products])
             results = seen.results
         return found
 
-    first = rows[:1]
-    (two,) = operands(first.repeat(2, 1))
-    three, middle = operands(first.repeat(3, 1), torch.cat([first, others[:1], first]))
-    by_row = [_layout(*versions) for versions in zip(two, three, middle, strict=True)]
+    def _see(self, rows: NDArray, results: list[Any] | None, **changes: Any) -> FirstProducts:
+        x, n = self.tensor(rows).view(-1, *self.features), len(self.run.products)
+        seen = first_products(self.module, x, made_up=True, results=results, stop_after=n, **changes)
+        if len(seen.products) != n:
+            raise UnsupportedModelError(f"Which layers are called depends on the values of the rows; {REMEDY}.")
+        return seen
 
-    n_columns = rows.shape[1]
-    sets = torch.as_tensor(switches(n_columns), device=x.device)
-    changed = [torch.zeros(len(sets), 1, dtype=torch.bool, device=x.device) for _ in by_row]
-    size = max(n_columns, *(t.numel() // 2 for t in two)) * len(sets)
-    for row, other in zip(*(t.split(max(1, NUMBERS // size)) for t in (rows, others)), strict=True):
-        base = row.repeat_interleave(len(sets), 0)
-        new = torch.where(sets.repeat(len(row), 1), other.repeat_interleave(len(sets), 0), base)
-        for k, (a, b) in enumerate(zip(*operands(base, new), strict=True)):
-            differs = ~same(by_row[k](a), by_row[k](b))
-            changed[k] = changed[k] | differs.view(len(row), len(sets), -1).any(0)
+    def differ(self, base: NDArray, new: NDArray) -> list[NDArray]:
+        """Where the numbers of each row differ, ``(n, n_numbers)`` of each product."""
+        both = self.operands(_at_least_two(base), _at_least_two(new))
+        return [(~same(by(a), by(b)))[: len(base)].cpu().numpy() for by, a, b in zip(self.by_row, *both, strict=True)]
 
-    sites = []
-    for product, layout, seen in zip(run.products, by_row, changed, strict=True):
-        column = spelled(seen.cpu().numpy())
-        if column is None:
-            raise UnsupportedModelError(
-                f"What reaches {_name(module, run, product)} mixes columns without weights, as normalisation or a mean "
-                f"over columns does, so its weights belong to no single column; {REMEDY}."
-            )
-        sites.append(_Site(product, layout, column))
-    return sites
+    def _moved(self, row: NDArray, shift: float = 0.0, **changes: Any) -> list[NDArray]:
+        """Numbers of a row that change with what else they are made of: results of products, padding, codes."""
+        rows = np.repeat(row, 2, axis=0)
+        base = self._see(rows, None)
+        results = [
+            tree_map(lambda t: t + shift if isinstance(t, Tensor) and t.is_floating_point() else t, result)
+            for result in base.results
+        ]
+        pairs = zip(self.by_row, base.products, self._see(rows, results, **changes).products, strict=True)
+        return [(~same(by(a.operand), by(b.operand)))[0].cpu().numpy() for by, a, b in pairs]
 
-
-def _others(rows: Tensor, with_constant: bool) -> Tensor:
-    """For each number another one of its column; where a column does not vary, 0 or 1 if that is wanted."""
-    others = torch.where(rows == 0, torch.ones_like(rows), torch.zeros_like(rows)) if with_constant else rows.clone()
-    for k in range(len(rows) - 1, 0, -1):
-        rolled = rows.roll(k, 0)
-        others = torch.where(same(rolled, rows), others, rolled)
-    return others
+    def _constants(self, row: NDArray) -> Iterator[list[NDArray]]:
+        """Of each product what changes with padding, or with results of other products, up or down."""
+        moved = [self._moved(row, sign * SHIFT, padding=sign * SHIFT) for sign in (1, -1)]
+        yield from (list(numbers) for numbers in zip(*moved, strict=True))
 
 
 def _by_row(operand: Tensor, axis: int, per_row: int, rows_first: bool = True) -> Tensor:
@@ -338,29 +418,71 @@ def _layout(two: Tensor, three: Tensor, middle: Tensor) -> Callable[[Tensor], Te
 # --- weights
 
 
-def _reader(weights: Weights, run: FirstProducts) -> Callable[[], NDArray]:
+def _reader(module: nn.Module, weights: Weights, run: FirstProducts) -> Callable[[], NDArray]:
     """A function that reads the weights as they are then."""
     recipe = run.recipe(weights)
-    if recipe is None and weights.part is None and not weights.flat:
-        return _Parameter(weights.tensor)
+    if recipe is None:
+        parameter = _Parameter(module, weights.tensor)
+        if weights.part is None and not weights.flat:
+            return parameter
+    sources = [] if recipe is None else [_Parameter(module, t) for t in recipe.sources if isinstance(t, nn.Parameter)]
     part = slice(*weights.part) if weights.part else slice(None)
     shape = (-1,) if weights.flat else (-1, *weights.tensor.shape[1:])
-    return lambda: _array(weights.tensor if recipe is None else recipe())[part].reshape(shape)
+
+    def read() -> NDArray:
+        for source in sources:
+            source.check()
+        return (parameter() if recipe is None else _array(recipe()))[part].reshape(shape)
+
+    return read
 
 
 class _Parameter:
-    """Reads a parameter; while it stays where it is, at the cost of asking where it is."""
+    """Reads a parameter of a module, also one that is put in its place.
 
-    def __init__(self, parameter: Tensor) -> None:
-        self.parameter = parameter
+    While it stays where it is, that costs no more than asking where it is.
+    """
+
+    def __init__(self, module: nn.Module, parameter: Tensor) -> None:
+        self.module, self.parameter = module, parameter
+        self.name = next((name for name, p in module.named_parameters() if p is parameter), None)
+        *self.path, self.last = self.name.split(".") if self.name else [""]
         self.address: int | None = None
 
     def __call__(self) -> NDArray:
-        if self.address is None or self.parameter.data_ptr() != self.address:
-            self.values = _array(self.parameter)
-            shared = self.parameter.is_cpu and self.parameter.dtype is not torch.bfloat16
-            self.address = self.parameter.data_ptr() if shared else None
+        parameter = self.now()
+        if parameter is not self.parameter or self.address is None or parameter.data_ptr() != self.address:
+            if parameter.shape != self.parameter.shape:
+                raise self._gone()
+            self.parameter = parameter
+            self.values = _array(parameter)
+            shared = parameter.is_cpu and parameter.dtype is not torch.bfloat16
+            self.address = parameter.data_ptr() if shared else None
         return self.values
+
+    def now(self) -> Tensor:
+        """The parameter, or what stands in its place by now."""
+        if self.name is None:
+            return self.parameter
+        owner = self.module
+        try:
+            for part in self.path:
+                owner = owner._modules[part]  # type: ignore[assignment]
+            found = owner._parameters.get(self.last)
+            return getattr(owner, self.last) if found is None else found  # pruned, or parametrized
+        except (AttributeError, KeyError):
+            raise self._gone() from None
+
+    def check(self) -> None:
+        """Other weights are computed from it, in a way that is known of this one only."""
+        if self.now() is not self.parameter:
+            raise self._gone()
+
+    def _gone(self) -> ValueError:
+        return ValueError(
+            f"The module's parameter {self.name!r} was replaced by another while its training was watched; change what "
+            "is in it instead (parameter.data = ...), or begin a new training with on_train_begin()."
+        )
 
 
 def _array(weight: Tensor) -> NDArray:

@@ -210,6 +210,7 @@ def test_a_models_own_graphs_do_not_keep_what_was_looked_at(rng):
         def call(self, x):
             return super().call(x)
 
+    keras.utils.set_random_seed(0)
     model = Compiled()
     X = rng.normal(size=(9, 4)).astype("float32")
     model(X)
@@ -227,14 +228,92 @@ def test_spread_is_behind_the_normalisation(rng):
     np.testing.assert_allclose(find(standardised).spread(X), 1, rtol=1e-3)
 
 
-def test_spread_of_codes_is_that_of_the_embedding(rng):
-    model = codes_and_numbers()
+def test_codes_are_on_no_scale(rng):
     X = rng.integers(0, 5, size=(50, 4)).astype("float32")
-    table = keras.ops.convert_to_numpy(
-        next(v for v in model.layers if isinstance(v, layers.Embedding)).embeddings.value
-    )
-    wanted = [table[X[:, 0].astype(int)].std(axis=0).max(), *X[:, 1:].std(axis=0)]
-    np.testing.assert_allclose(find(model, X).spread(X), wanted, rtol=1e-4)
+    spread = find(codes_and_numbers(), X).spread(X)
+    np.testing.assert_allclose(spread, [np.nan, *X[:, 1:].std(axis=0)], rtol=1e-4)
+
+
+def test_spread_is_that_of_training(rng):
+    """What is learned of means and variances may not have gone far, and steps of a channel have one weight."""
+    X = (rng.normal(size=(200, 4)) * [1, 10, 100, 1000] + 5).astype("float32")
+    model = sequential(layers.BatchNormalization(epsilon=1e-9), layers.Dense(3))
+    before = [keras.ops.convert_to_numpy(v.value) for v in model.variables]
+    np.testing.assert_allclose(find(model).spread(X), 1, rtol=1e-3)
+    for v, old in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(v.value), old)
+    shared = sequential(layers.Reshape((2, 2)), layers.LSTM(3))
+    wanted = X.reshape(400, 2).std(axis=0, dtype=float)
+    np.testing.assert_allclose(find(shared).spread(X), np.tile(wanted, 2), rtol=1e-5)
+
+
+def beside(recode, n):
+    """The first column recoded as n numbers, beside the others."""
+
+    def make():
+        x = layers.Input((4,))
+        return keras.Model(x, layers.Dense(2)(layers.Concatenate()([layers.Reshape((n,))(recode(x[:, :1])), x[:, 1:]])))
+
+    return make
+
+
+RECODED = {
+    "one-hot": (beside(lambda c: layers.CategoryEncoding(32, output_mode="one_hot")(c), 32), 32, "codes"),
+    "one-hot by hand": (beside(lambda c: keras.ops.one_hot(keras.ops.cast(c, "int32"), 32), 32), 32, "codes"),
+    "equal": (beside(lambda c: keras.ops.cast(keras.ops.equal(c, np.arange(32)), "float32"), 32), 32, "codes"),
+    "embedded bins": (
+        beside(lambda c: layers.Embedding(4, 3)(layers.Discretization([18.0, 30.0, 60.0])(c)), 3),
+        3,
+        "codes",
+    ),
+    "bins": (beside(lambda c: layers.Discretization([3.0, 9.0, 27.0], output_mode="one_hot")(c), 4), 4, "codes"),
+    "tables not drawn yet": (beside(lambda c: layers.Embedding(32, 2, "zeros")(c), 2), 2, "codes"),
+    "tails": (beside(lambda c: layers.ReLU()(keras.ops.concatenate([c - 2.5, -2.5 - c], axis=1)), 2), 2, "numbers"),
+    "missing": (
+        beside(
+            lambda c: keras.ops.concatenate(
+                [keras.ops.nan_to_num(c), keras.ops.cast(keras.ops.isnan(c), "float32")], 1
+            ),
+            2,
+        ),
+        2,
+        "missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RECODED)
+def test_all_that_a_column_is_recoded_as(name, rng):
+    make, n, kind = RECODED[name]
+    X = rng.normal(size=(1000, 4))
+    if kind == "codes":
+        X[:, 0] = rng.permutation(1000) % 32
+    elif kind == "missing":
+        X[7, 0] = np.nan
+    wanted = [{(0, k) for k in range(n)} | {(j, n + j - 1) for j in (1, 2, 3)}]
+    model = make()
+    assert pairs(find(model, X.astype("float32"))) == wanted
+    if kind == "missing":
+        with pytest.raises(UnsupportedModelError, match=r"without rows.*look\(X\)"):
+            find(model)
+    else:
+        assert pairs(find(model)) == wanted
+
+
+def test_what_does_not_differ_in_the_rows_is_no_columns(rng):
+    X = rng.normal(size=(50, 4)).astype("float32")
+    X[:, 0] = rng.integers(0, 3, size=50)
+    found = find(RECODED["equal"][0](), X)
+    assert pairs(found) == [{(0, 0), (0, 1), (0, 2), (1, 32), (2, 33), (3, 34)}]
+
+
+def test_many_recoded_columns(rng):
+    x = layers.Input((300,))
+    parts = keras.ops.cast(keras.ops.equal(keras.ops.expand_dims(x, -1), np.arange(9)), "float32")
+    model = keras.Model(x, layers.Dense(2)(layers.Flatten()(parts)))
+    (kernel,) = find(model, rng.integers(0, 9, size=(400, 300)).astype("float32")).kernels
+    np.testing.assert_array_equal(kernel.columns, kernel.inputs // 9)
+    assert len(kernel.columns) == 2700
 
 
 def test_the_usual_model_is_not_run(monkeypatch):

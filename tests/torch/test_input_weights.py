@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.prune import l1_unstructured
 
 from skexplain.exceptions import UnsupportedModelError
 from skexplain.torch import MLP
@@ -263,6 +264,68 @@ def test_spread_of_what_reaches_the_layers():
     assert np.allclose(find(mlp, X).spread(X), 1, rtol=1e-5)
 
 
+def test_spread_is_that_of_training():
+    """What is learned of means and variances may not have gone far, and steps of a channel have one weight."""
+    rows = (RNG.normal(size=(200, 4)) * [1, 10, 100, 1000] + 5).astype(np.float32)
+    module = nn.Sequential(nn.BatchNorm1d(4, eps=1e-9), nn.Linear(4, 2))
+    before = state(module)
+    assert np.allclose(find(module, rows).spread(rows), 1, rtol=1e-3)
+    check_no_trace(module, before)
+    shared = nn.Sequential(nn.Unflatten(1, (2, 2)), nn.Conv1d(2, 3, 1))
+    wanted = rows.reshape(200, 2, 2).std(axis=(0, 2), dtype=float)
+    assert np.allclose(find(shared, rows).spread(rows), np.repeat(wanted, 2), rtol=1e-5)
+
+
+def test_rounding_is_no_spread():
+    rows = np.column_stack([X[:, :3].astype(np.float64), np.full(20, 0.1)])
+    assert (find(nn.Linear(4, 2).double(), rows).spread(rows) > 0).tolist() == [True, True, True, False]
+
+
+def test_codes_are_on_no_scale():
+    spread = find(CASES["embedding"][0](), CODES).spread(CODES)
+    assert np.allclose(spread, [np.nan, *CODES[:, 1:].std(axis=0)], equal_nan=True)
+
+
+def coded(recode, n):
+    """The first column recoded as n numbers, beside the others."""
+    return lambda: Own(lambda x, a: a(torch.cat([recode(x[:, :1]).flatten(1), x[:, 1:]], 1)), nn.Linear(n + 3, 2))
+
+
+EDGES = torch.linspace(-2, 2, 17)
+RECODED = {
+    "equal": (coded(lambda c: (c == torch.arange(30)).float(), 30), 30),
+    "rows of a matrix": (coded(lambda c: torch.eye(30)[c[:, 0].long()], 30), 30),
+    "piecewise linear": (coded(lambda c: ((c / 9 - EDGES[:-1]) / (EDGES[1:] - EDGES[:-1])).clamp(0, 1), 16), 8),
+    "missing": (coded(lambda c: torch.cat([torch.nan_to_num(c), torch.isnan(c).float()], 1), 2), 2),
+    "tails": (coded(lambda c: torch.cat([torch.relu(c - 28), torch.relu(1 - c)], 1), 2), 2),
+}
+
+
+@pytest.mark.parametrize("name", RECODED)
+def test_all_that_a_column_is_recoded_as(name):
+    make, n = RECODED[name]
+    rows = RNG.normal(size=(1000, 4)).astype(np.float32)
+    rows[:, 0] = RNG.permutation(1000) % 30
+    if name == "missing":
+        rows[7, 0] = np.nan
+    module = make()
+    width = module.a.in_features - 3
+    taken = range(width - n, width)  # of the codes, none of which is negative
+    assert by_name(module, find(module, rows)) == {"a.weight": (1, pairs(taken, width, width + 1, width + 2))}
+
+
+def test_made_up_rows_reach_everything_or_rows_are_asked_for():
+    def from_ten(start):
+        return Own(lambda x, a: a(torch.cat([x[:, :2], torch.relu(x[:, 2:] - start)], 1)), nn.Linear(4, 2))
+
+    module = from_ten(10)
+    assert by_name(module, find(module)) == {"a.weight": (1, EACH)}
+    with pytest.raises(UnsupportedModelError, match=r"give it a few, as in VarianceImportanceTorch\(model, X=X\)"):
+        find(from_ten(1e9))
+    padded = nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(2, 3, 3), nn.Flatten())
+    assert find(padded).n_columns == 2
+
+
 def test_missing_values():
     rows = np.where(X > 1, np.nan, X)
     module = Own(lambda x, a: a(torch.nan_to_num(x).flip(1)), nn.Linear(4, 2))
@@ -342,6 +405,30 @@ def test_weights_are_read_as_they_are_now():
     assert kernel.read().dtype == np.float64
 
 
+def test_parameters_that_are_replaced():
+    module = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 1))
+    (kernel,) = find(module, X).kernels
+    module[0].weight = nn.Parameter(torch.full((3, 4), 2.0))
+    assert (kernel.read() == 2).all()
+    l1_unstructured(module[0], "weight", 6)
+    assert (kernel.read() == 0).sum() == 6
+    with torch.no_grad():
+        module[0].weight_orig.fill_(3)
+    module(torch.as_tensor(X))
+    assert (kernel.read() == 3).sum() == 6
+    module[0] = nn.Linear(4, 5)
+    with pytest.raises(ValueError, match=r"parameter '0.weight' was replaced.*on_train_begin\(\)"):
+        kernel.read()
+
+
+def test_sources_of_weights_that_are_replaced():
+    module = nn.utils.parametrizations.weight_norm(nn.Linear(4, 3))
+    (kernel,) = find(module, X).kernels
+    module.parametrizations.weight.original0 = nn.Parameter(torch.ones(3, 1))
+    with pytest.raises(ValueError, match="original0' was replaced"):
+        kernel.read()
+
+
 def test_half_precision():
     module = nn.Linear(4, 3).to(torch.bfloat16)
     (kernel,) = find(module, X).kernels
@@ -365,6 +452,19 @@ REFUSED = {
     "wrong rows": (lambda: nn.Linear(5, 2), X, r"does not run on rows of shape \(4,\)"),
     "rows as channels": (lambda: nn.Conv1d(12, 2, 2), X[:12], "takes the rows for its channels"),
     "lazy": (lambda: nn.LazyLinear(2), X, "run it once"),
+    "numbers one by one": (
+        lambda: Own(lambda x, a, b: a(torch.tensor([[float(v) for v in r] for r in x])) + b(x),
+                    nn.Linear(4, 2), nn.Linear(4, 2)), X, "leaves torch"
+    ),
+    "scaled by a number": (lambda: Own(lambda x, a: a(x * x.max().item()), nn.Linear(4, 2)), X, "leaves torch"),
+    "dlpack": (
+        lambda: Own(lambda x, a, b: a(torch.from_dlpack(np.from_dlpack(x) * 2)) + b(x),
+                    nn.Linear(4, 2), nn.Linear(4, 2)), X, "leaves torch"
+    ),
+    "codes one by one": (
+        lambda: Own(lambda x, e, a: a(e(torch.tensor([int(c) for c in x[:, 0].long()]))),
+                    nn.Embedding(3, 2), nn.Linear(2, 2)), CODES, "what is not seen"
+    ),
     "bag": (lambda: nn.Sequential(nn.EmbeddingBag(5, 2), nn.Linear(2, 1)), np.arange(20).reshape(5, 4) % 5, "mixes"),
 }  # fmt: skip
 
@@ -416,8 +516,8 @@ def test_without_rows_columns_are_features_and_channels(name, rows, features):
     n = features.shape[-1]
     assert found.n_columns == n
     assert by_name(module, found) == {k: (axis, pairs(*range(n))) for k, (axis, _) in expected.items()}
-    # of each place in the rows its own
-    assert np.allclose(found.spread(rows), features.std(axis=0).reshape(-1, n).max(axis=0), rtol=1e-5)
+    # places share the weights
+    assert np.allclose(found.spread(rows), features.reshape(-1, n).std(axis=0), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -457,6 +557,20 @@ def test_compiled_modules_run_as_written():
     check_no_trace(outer, before)
     inner.compile(backend=lambda *args: pytest.fail("compiled"))
     assert by_name(inner, find(inner, X)) == expected
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_scripted_functions_are_refused():
+    act = torch.jit.script(scripted)
+    module = Own(lambda x, a, b: a(act(x)) + b(x), nn.Linear(4, 2), nn.Linear(4, 2))
+    with pytest.raises(UnsupportedModelError, match="as in a scripted function"):
+        find(module, X)
+    behind = Own(lambda x, a, b: act(a(x)) + act(b(x)), nn.Linear(4, 2), nn.Linear(4, 2))
+    assert len(find(behind, X).kernels) == 2
+
+
+def scripted(x):
+    return x * torch.sigmoid(1.7 * x)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")

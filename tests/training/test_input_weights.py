@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from skexplain.exceptions import UnsupportedModelError
-from skexplain.training._input_weights import InputWeights, Kernel, input_weights, spelled, switches
+from skexplain.training import _input_weights
+from skexplain.training._input_weights import InputWeights, Kernel, input_weights, spelled, switches, trace
 
 RNG = np.random.default_rng(0)
 
@@ -85,3 +86,50 @@ def test_what_changes_spells_the_column(n):
 @pytest.mark.parametrize("columns", [(0, 1), (1, 2), (0, 3), (0, 1, 2, 3)])
 def test_a_number_of_several_columns_is_seen(columns):
     assert spelled(switches(4)[:, list(columns)].any(axis=1, keepdims=True)) is None
+
+
+def differs(function):
+    return lambda base, new: [function(base) != function(new)]
+
+
+@pytest.mark.parametrize("n", [1, 2, 40, 700])
+def test_every_value_is_tried(n):
+    rows = np.column_stack([RNG.permutation(n), RNG.normal(size=n), np.full(n, 3.0)])
+    (traced,) = trace(differs(lambda X: np.hstack([X[:, :1] == np.arange(n), X[:, 1:]])), rows, n + 2)
+    assert not traced.unseen.any()
+    assert traced.column.tolist() == [0] * n + [1, 2]
+
+
+def test_one_value_among_many_others():
+    rows = RNG.normal(size=(1000, 3))
+    rows[[5, 700], 1] = np.nan
+    (traced,) = trace(differs(lambda X: np.hstack([X[:, :1] == rows[321, 0], np.isnan(X[:, 1:])])), rows, 3)
+    assert traced.column.tolist() == [0, 1, -1]
+
+
+def test_what_only_several_columns_change_is_unseen():
+    rows = np.tile([[0.0, 0.0], [1.0, 1.0]], (20, 1))
+    (traced,) = trace(differs(lambda X: (X.sum(axis=1, keepdims=True) > 1) & (X[:, :1] == X[:, 1:])), rows, 1)
+    assert traced.column is None or traced.unseen.all()
+
+
+def test_rows_are_run_a_few_at_a_time(monkeypatch):
+    monkeypatch.setattr(_input_weights, "NUMBERS", 12)
+    sizes = []
+
+    def function(X):
+        sizes.append(len(X))
+        return np.hstack([X[:, ::-1], X[:, :1] > 2.5])
+
+    (traced,) = trace(differs(function), RNG.normal(size=(900, 3)), 4)
+    assert traced.column.tolist() == [2, 1, 0, 0]
+    assert max(sizes) == 3
+
+
+def test_weights_that_many_columns_share_are_not_copied_for_each():
+    kernel = Kernel(lambda: np.zeros((3, 64, 7)), (3, 64, 7), 0, np.arange(30000), np.arange(30000) % 3)
+    found = layout(kernel, n_columns=30000)
+    samples = np.zeros((6, found.size), np.float32)
+    with pytest.raises(ValueError, match=r"30000 columns would take 0\.3 GB.*std\(\)"):
+        found.by_column(samples)
+    assert found.by_column(samples[:1]).shape == (1, 30000, 448)
