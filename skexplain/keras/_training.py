@@ -215,7 +215,9 @@ def _pass(
             if per_batch:
                 one = batch_graph(model, step, rows)
             else:
-                kernels: list[Any] = [kernel.read for kernel in find(model, rows.X).kernels] if stepwise else []
+                kernels: list[Any] = (
+                    [kernel.read for kernel in find(model, stepwise[0]._rows).kernels] if stepwise else []
+                )
                 whole = epoch_graph(model, step, rows, size, kernels, show)
 
     def show(weights: list[NDArray]) -> None:

@@ -36,17 +36,18 @@ class VarianceImportanceKeras(VarianceImportance, keras.callbacks.Callback):
     Raises
     ------
     UnsupportedModelError
-        When no layer has weights on single columns, or in ``Model.fit`` the model is not built: give it an ``Input``.
+        When no layer has weights on single columns, or in ``Model.fit`` the model is not built: give it an ``Input``;
+        or codes of a column are not found by trial: call ``look(X)`` before ``fit``.
     sklearn.exceptions.NotFittedError
         When scores are read before the training is over.
     ValueError
-        When weights become NaN or infinite.
+        When weights become NaN or infinite, or for ``per="step"`` if ``Model.fit`` takes several steps at once.
 
     Warns
     -----
     UserWarning
         In an estimator of this library, when the columns that reach the layer are on different scales: their weights
-        cannot be compared. ``Model.fit`` does not tell its rows.
+        cannot be compared. ``Model.fit`` does not tell its rows; ``look(X)`` before it does.
 
     See Also
     --------

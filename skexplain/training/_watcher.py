@@ -31,6 +31,7 @@ class Watcher(BaseEstimator):
     stop_training = False
 
     _running = False
+    _begun: Any = None
     _model: Any = None
     _net: Any = None
     _rows: NDArray | None = None
@@ -83,7 +84,7 @@ class Watcher(BaseEstimator):
     def release(self) -> None:
         """Let go of the model and the rows, also when the training broke off."""
         self._running = False
-        for name in ("_model", "_net", "_rows", "_targets"):
+        for name in ("_model", "_net", "_rows", "_targets", "_begun"):
             self.__dict__.pop(name, None)
 
     # --- callbacks: of Keras by position (epoch or batch, logs), of skorch with the net first, by hand without either
@@ -109,8 +110,17 @@ class Watcher(BaseEstimator):
             self._check_running("on_batch_end")
             self._step()
 
+    def on_train_batch_begin(self, batch: Any = None, logs: Any = None) -> None:
+        """A step is about to be taken, in Keras."""
+        self._begun = batch
+
     def on_train_batch_end(self, batch: Any = None, logs: Any = None) -> None:
         """A step has been taken, in Keras."""
+        if self.per_step and self._begun is not None and batch != self._begun:
+            raise ValueError(
+                f"{type(self).__name__}: Keras takes several steps at once, of which only the last would be seen; "
+                "compile the model with steps_per_execution=1, or watch epochs."
+            )
         self.on_batch_end()
 
     def on_epoch_end(self, source: Any = None, logs: Any = None, **kwargs: Any) -> None:
@@ -151,7 +161,7 @@ class Watcher(BaseEstimator):
         pass
 
     on_epoch_begin = on_batch_begin = on_grad_computed = _ignored
-    on_train_batch_begin = on_test_begin = on_test_end = on_test_batch_begin = on_test_batch_end = _ignored
+    on_test_begin = on_test_end = on_test_batch_begin = on_test_batch_end = _ignored
     on_predict_begin = on_predict_end = on_predict_batch_begin = on_predict_batch_end = _ignored
 
 

@@ -114,3 +114,36 @@ def test_no_weights_on_columns():
 
 def test_is_a_callback_of_keras():
     assert isinstance(VarianceImportanceKeras(), keras.callbacks.Callback)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Keras takes single steps on torch")
+def test_steps_that_keras_takes_at_once():
+    X, y = RNG.normal(size=(60, 3)), RNG.integers(2, size=60)
+
+    def model():
+        made = keras.Sequential([layers.Input((3,)), layers.Dense(4, "relu"), layers.Dense(1, "sigmoid")])
+        made.compile("sgd", "binary_crossentropy", steps_per_execution=3)
+        return made
+
+    with pytest.raises(ValueError, match=r"WeightHistory: Keras takes several steps at once.*steps_per_execution=1"):
+        model().fit(X, y, batch_size=10, verbose=0, callbacks=[WeightHistory(per="step")])
+    history, by_epoch = WeightHistory(per="step"), WeightHistory()
+    KerasClassifier(model, epochs=2, batch_size=10, callbacks=[history], random_state=0).fit(X, y)
+    assert history.times.tolist() == list(range(13))
+    model().fit(X, y, epochs=2, batch_size=10, verbose=0, callbacks=[by_epoch])
+    assert by_epoch.times.tolist() == [0, 1, 2]
+
+
+def test_codes_that_cannot_be_found_without_rows():
+    """Boundaries that no number made up is beyond: rows are asked for, and looked at when they are shown."""
+    x = layers.Input((2,))
+    far = layers.Discretization([2e7, 3e7], output_mode="one_hot")(x[:, :1])
+    model = keras.Model(x, layers.Dense(1)(layers.Concatenate()([far, x[:, 1:]])))
+    model.compile("sgd", "mse")
+    X, y = np.column_stack([RNG.choice([1e7, 2.5e7, 5e7], size=60), RNG.normal(size=60)]), RNG.normal(size=60)
+    history = WeightHistory()
+    with pytest.raises(UnsupportedModelError, match=r"without rows which columns enter.*viann\.look\(X\)"):
+        model.fit(X, y, verbose=0, callbacks=[history])
+    history.look(X)
+    model.fit(X, y, verbose=0, callbacks=[history])
+    assert np.isfinite(history.weights).sum(axis=2).tolist() == [[3, 1], [3, 1]]
