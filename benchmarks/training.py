@@ -26,7 +26,7 @@ def nets(setting: Setting) -> tuple[skorch.NeuralNetClassifier, NeuralNetClassif
 def twins(setting: Setting, X: np.ndarray, y: np.ndarray) -> tuple[skorch.NeuralNetClassifier, NeuralNetClassifier]:
     """Both fitted, with the same weights."""
     peer, ours = nets(setting)
-    ours.fit(X, y)
+    ours.set_params(random_state=0).fit(X, y)
     peer.initialize()
     peer.classes_inferred_ = np.unique(y)
     peer.module_.load_state_dict(ours.module_.state_dict())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal
@@ -368,6 +369,18 @@ def rows_of(X: Any, index: NDArray) -> Any:
 def dense(T: Any) -> NDArray:
     """A transformer's output as a float array."""
     return np.asarray(T.toarray() if sparse.issparse(T) else T, dtype=np.float64)
+
+
+def comparable(T: Any) -> NDArray:
+    """As `dense`; each text is replaced by a number of its own, so that it is seen where texts differ."""
+    if sparse.issparse(T) or np.asarray(T).dtype.kind in "biuf":
+        return dense(T)
+    values = np.asarray(T, dtype=object)
+    return np.array([_number(value) for value in values.ravel()], dtype=np.float64).reshape(values.shape)
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, Real | np.bool_) else float(zlib.crc32(str(value).encode()))
 
 
 def _with_columns(X: Any, columns: NDArray, rows: NDArray) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pickle import PicklingError
@@ -39,10 +40,11 @@ def in_turn(n_jobs: int | None, function: Callable[..., Any], tasks: Iterable[tu
     try:
         with _threads_shared(workers):
             tried = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(_tried)(function, task) for task in tasks)
-        for result, own in tried:
-            if own is not None:
-                raise own
-            yield result
+        with _closed(tried):
+            for result, own in tried:
+                if own is not None:
+                    raise own
+                yield result
     except (PicklingError, BrokenProcessPool) as exc:
         if exc is own or isinstance(exc, TerminatedWorkerError):
             raise
@@ -58,6 +60,17 @@ def _tried(function: Callable[..., Any], task: tuple) -> tuple[Any, PicklingErro
         return function(*task), None
     except PicklingError as exc:
         return None, exc
+
+
+@contextmanager
+def _closed(results: Any) -> Iterator[None]:
+    """Close results that are not all taken: else joblib warns of it whenever the collector finds them."""
+    try:
+        yield
+    finally:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".* have been cancelled", UserWarning)
+            results.close()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils import _safe_indexing
 
 from ._behind import Affine
-from ._columns import TRACED_ROWS, dense, dependences, rows_of, stacked, varying
+from ._columns import TRACED_ROWS, comparable, dense, dependences, rows_of, stacked, varying
 from ._network import chunks
 
 #: Most columns of a table for which it is found out whether a step is linear in them.
@@ -191,13 +191,13 @@ class _Steps:
     def split(self, step: Any, table: _Table) -> tuple[Any, _Split]:
         """A step's output, and what it is a linear function of."""
         if _is_no_step(step):
-            return table.rows, _columns_of(table, dense(table.rows))
+            return table.rows, _columns_of(table, comparable(table.rows))
         T = step.transform(table.rows)
         for kind, parts in ((Pipeline, self.of_pipeline), (FeatureUnion, self.of_union), (Columns, self.of_columns)):
             if isinstance(step, kind):
                 split = parts(step, table)
                 # a class derived from one of these may do anything
-                if split is not None and _is_computed_so(split, dense(T)):
+                if split is not None and _is_computed_so(split, comparable(T)):
                     return T, split
         return T, self.asked(step.transform, table, T)
 
@@ -247,7 +247,7 @@ class _Steps:
 
     def asked(self, transform: Callable[[Any], Any], table: _Table, T: Any) -> _Split:
         """What is found out about a step by asking it."""
-        t, columns = dense(T), np.flatnonzero(table.owners.any(axis=1))
+        t, columns = comparable(T), np.flatnonzero(table.owners.any(axis=1))
         owners = np.repeat(table.owners.any(axis=1, keepdims=True), t.shape[1], axis=1)
         if len(columns) <= 1:
             return _made(t, owners)
@@ -255,7 +255,7 @@ class _Steps:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of values that no row has
             if 3 * len(columns) < len(table.mixed) and not table.mixed.any():  # the columns are asked sooner
-                owners[columns] = self._seen(lambda X: dense(make(X)), columns)
+                owners[columns] = self._seen(lambda X: comparable(make(X)), columns)
                 if owners.sum(axis=0).max() <= 1:
                     return _made(t, owners)
             A = _numbers(table.rows) if np.isfinite(t).all() else None
@@ -265,7 +265,7 @@ class _Steps:
             M, known = found
             if not known.all():
                 owners[:, ~known] = False
-                owners[np.ix_(columns, ~known)] = self._seen(lambda X: dense(make(X))[:, ~known], columns)
+                owners[np.ix_(columns, ~known)] = self._seen(lambda X: comparable(make(X))[:, ~known], columns)
         used = M != 0
         owners[:, known] = (table.owners @ used)[:, known]
         linear = known & (_differ(table.owners, used) | table.mixed @ used)

@@ -175,6 +175,21 @@ def test_frames_between_the_steps():
     assert units.affine.matrix[2:, 1:].tolist() == np.eye(5).tolist()
 
 
+def test_text_between_the_steps():
+    """Text that an imputer fills, or that passes through, is a category for the encoder behind."""
+    X = PEOPLE.astype({"city": object})
+    X.loc[::9, "city"] = np.nan
+    filled = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder())
+    columns = ColumnTransformer([("city", filled, ["city"]), ("n", PCA(1), ["age", "bmi"])])
+    units, found = owners_of(columns, X)
+    assert found == [*["city"] * 4, "age", "bmi"]
+    first = ColumnTransformer([("kept", "passthrough", ["city", "rooms"]), ("n", StandardScaler(), ["age"])])
+    behind = ColumnTransformer([("codes", OneHotEncoder(), [0, 1]), ("n", "passthrough", [2])])
+    _, found = owners_of(make_pipeline(first, behind), PEOPLE)
+    assert found == [*["city"] * 4, *["rooms"] * 5, "age"]
+    assert np.isfinite(units.transformed).all()
+
+
 class Half(TransformerMixin, BaseEstimator):
     """A step that nobody knows, and that is no function of single columns where it is small."""
 

@@ -84,7 +84,9 @@ class Reading:
         return keras.ops.convert_to_tensor(kernel.value if isinstance(kernel, keras.Variable) else kernel)
 
     def __call__(self) -> NDArray:
-        return keras.ops.convert_to_numpy(self.tensor)
+        tensor = self.tensor
+        # not through NumPy, to which a variable of TensorFlow passes an argument that NumPy warns of
+        return tensor.numpy() if keras.backend.backend() == "tensorflow" else keras.ops.convert_to_numpy(tensor)
 
     @property
     def n_bytes(self) -> int:

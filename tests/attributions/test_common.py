@@ -137,7 +137,7 @@ def test_attributions_of_a_sum_of_outputs_are_sums(name):
 def test_groups_are_sums_or_replaced_jointly(name):
     strategy, net = get_attribution(name), smooth()
     groups = [np.array([0, 1]), np.array([2]), np.array([3, 4])]
-    s = Subject(net, X, B, ("a", "b", "c"), groups, strategy, 0)
+    s = Subject(net, X, B, ("a", "b", "c"), groups, np.array([-1, 2, -1]), strategy, 0)
     (got,) = _attributed(s, X, _asked(0, net.predict(X), net))
     if hasattr(strategy, "attribute_groups"):
         np.testing.assert_allclose(got.values[:, 1], 0, atol=1e-12)
