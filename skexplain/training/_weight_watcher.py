@@ -111,7 +111,9 @@ class WeightWatcher(Watcher):
         self._take(samples, times)
 
     def _check(self, samples: NDArray) -> None:
-        if not np.isfinite(samples).all():
+        with np.errstate(over="ignore", invalid="ignore"):
+            finite = np.isfinite(samples.sum())  # which is quicker; large numbers may overflow
+        if not finite and not np.isfinite(samples).all():
             when, what = "before the training", "Draw them anew."
             if self._n_seen:
                 when = f"after {self.per} {self._n_seen} at the latest"
