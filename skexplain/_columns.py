@@ -134,8 +134,9 @@ def correlated_groups(
 
     Notes
     -----
-    Average linkage (UPGMA) on 1 - |Spearman's rank correlation|. A constant column has no correlation and stays
-    alone, as do columns that are no numbers. Where values are missing, a pair is compared on the rows that have both.
+    Average linkage (UPGMA) on 1 less the absolute rank correlation (Spearman's). A constant column has no correlation
+    and stays alone, as do columns that are no numbers. Where values are missing, a pair is compared on the rows that
+    have both.
 
     Examples
     --------
