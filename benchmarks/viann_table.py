@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ from sklearn.preprocessing import scale
 from skorch.dataset import ValidSplit
 from torch import nn
 
+from skexplain._jobs import in_turn
 from skexplain.attributions import Ablation, Garson
 from skexplain.torch import NeuralNetClassifier, NeuralNetRegressor
 from skexplain.training import MetricThreshold, VarianceImportanceTorch
@@ -538,21 +539,27 @@ def write(path: Path, text: str) -> None:
     beside.replace(path)
 
 
+def of_seeds(function: Callable[..., Any], *what: str) -> list[Any]:
+    """Of each seed, in a process with one thread."""
+    torch.set_num_threads(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return [function(*what, seed) for seed in SEEDS]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.viann_table", description=__doc__)
     parser.add_argument("--out", type=Path, default=PAGE)
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
     start = time.perf_counter()
+    # the longest first, so that no process is left with one at the end
+    keys = sorted(product(DATA, ACTIVATIONS, FRAMEWORKS), key=lambda key: key[0] != "digits")
     runs, worths = {}, {}
-    for framework in FRAMEWORKS:
-        for network in ACTIVATIONS:
-            for name in DATA:
-                runs[name, network, framework] = [run(name, network, framework, seed) for seed in SEEDS]
-                tell(start, f"{name}, {network}, {framework}")
-    for name in DATA:
-        worths[name] = [worth(name, seed) for seed in SEEDS]
+    for key, found in zip(keys, in_turn(2, of_seeds, [(run, *key) for key in keys]), strict=True):
+        runs[key] = found
+        tell(start, ", ".join(key))
+    for name, found in zip(DATA, in_turn(2, of_seeds, [(worth, name) for name in DATA]), strict=True):
+        worths[name] = found
         tell(start, f"{name}, without columns")
     runs = dict(sorted(runs.items(), key=lambda item: (item[0][1], DATA.index(item[0][0]))))
     text = page(runs, worths)
