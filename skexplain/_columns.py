@@ -275,7 +275,7 @@ def trace_columns(
         When a transformed column depends on several columns of X.
     """
     T, more = dense(transform(X)), X if background is None else stacked(X, background)
-    few = rows_of(more, np.linspace(0, len(more) - 1, min(TRACED_ROWS, len(more))).astype(int))
+    few = rows_of(more, evenly(len(more), TRACED_ROWS))
     depends = dependences(transform, few, range(len(names)))
     everything = T if background is None else dense(transform(more))
     if np.any(varying(everything) & ~depends.any(axis=0)) and len(few) < len(more):
@@ -360,6 +360,11 @@ def stacked(X: Any, background: Any) -> Any:
 
         return pd.concat([X, background], ignore_index=True)
     return np.concatenate([X, np.asarray(background)])
+
+
+def evenly(n: int, most: int) -> NDArray:
+    """Positions of n rows at equal distances, not more than ``most``, the first and the last among them."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).astype(int))
 
 
 def rows_of(X: Any, index: NDArray) -> Any:

@@ -17,7 +17,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils import _safe_indexing
 
 from ._behind import Affine
-from ._columns import TRACED_ROWS, comparable, dense, dependences, rows_of, stacked, varying
+from ._columns import TRACED_ROWS, comparable, dense, dependences, evenly, rows_of, stacked, varying
 from ._network import chunks
 
 #: Most columns of a table for which it is found out whether a step is linear in them.
@@ -186,7 +186,7 @@ class _Steps:
 
     def __init__(self, X: Any) -> None:
         self.X = X
-        self.few = rows_of(X, np.linspace(0, len(X) - 1, min(TRACED_ROWS, len(X))).astype(int))
+        self.few = rows_of(X, evenly(len(X), TRACED_ROWS))
 
     def split(self, step: Any, table: _Table) -> tuple[Any, _Split]:
         """A step's output, and what it is a linear function of."""

@@ -15,7 +15,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_scalar
 
-from .._columns import column_names
+from .._columns import evenly
 from .._explain import importances
 from .._network import Network
 from .._subject import reading, truth_of
@@ -137,9 +137,7 @@ class ImportanceHistory(Watcher):
 
     @property
     def names(self) -> tuple[str, ...]:
-        n = self.values.shape[1]
-        given = self._names if self.feature_names is None else self.feature_names
-        return tuple(column_names(None, given, None, n))
+        return self._named(self.feature_names, self.values.shape[1])
 
     @property
     def cost(self) -> float:
@@ -202,7 +200,7 @@ class ImportanceHistory(Watcher):
             )
         if n < 2:
             raise ValueError(f"rows={n}; importances need two rows at least.")
-        index = np.unique(np.linspace(0, len(self._rows) - 1, min(n, len(self._rows))).astype(int))
+        index = evenly(len(self._rows), n)
         return self._rows[index], None if self._targets is None else self._targets[index]
 
     def _epoch(self, logs: dict[str, float]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from .._columns import column_names, evenly
 from .._wrap import frameworks
 
 #: Rows of the training data that are kept at hand while a network trains.
@@ -70,9 +72,14 @@ class Watcher(BaseEstimator):
 
     # --- the estimators of this library
 
+    def _named(self, given: Sequence[str] | None, n: int) -> tuple[str, ...]:
+        """Names of n columns: the user's, those of the training's rows, or ``x0, x1, ...``."""
+        return tuple(column_names(None, self._names if given is None else given, None, n))
+
     def look(self, X: NDArray, y: NDArray | None = None, names: Any = None) -> None:
         """Take a sample of the rows of the training that is about to begin, and the names of its columns."""
-        self._rows, self._targets = _sample(X, y)
+        index = evenly(len(X), ROWS)
+        self._rows, self._targets = X[index], None if y is None else y[index]
         self._names = None if names is None else tuple(map(str, names))
 
     def finish(self) -> None:
@@ -177,9 +184,3 @@ def few_rows(X: Any) -> NDArray:
     if X.ndim < 2 or len(X) == 0:
         raise ValueError(f"X has the shape {X.shape}; pass a few rows as the network reads them, (n, *features).")
     return X
-
-
-def _sample(X: NDArray, y: NDArray | None) -> tuple[NDArray, NDArray | None]:
-    """Rows at equal distances, not more than `ROWS`."""
-    index = np.unique(np.linspace(0, len(X) - 1, min(len(X), ROWS)).astype(int))
-    return X[index], None if y is None else y[index]

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.utils.validation import check_scalar
 
-from .._columns import column_names
 from .._files import finished, unfinished
 from ._weight_figures import WeightFigures
 
@@ -102,9 +101,7 @@ class WeightHistory(WeightFigures):
 
     @property
     def weights(self) -> NDArray:
-        layout = self._watched()
-        assert layout is not None
-        return layout.by_column(np.asarray(self._samples()))
+        return self._watched().by_column(np.asarray(self._samples()))
 
     @property
     def times(self) -> NDArray:
@@ -113,8 +110,7 @@ class WeightHistory(WeightFigures):
 
     @property
     def names(self) -> tuple[str, ...]:
-        given = self._names if self.feature_names is None else self.feature_names
-        return tuple(column_names(None, given, None, self._watched().n_columns))
+        return self._named(self.feature_names, self._watched().n_columns)
 
     def density_figures(self, above: float = 1.0) -> pd.DataFrame:
         """Figures of the part of each column's density curve that lies above a height.
@@ -166,9 +162,9 @@ class WeightHistory(WeightFigures):
 
     def _begin(self) -> None:
         check_scalar(self.max_samples, "max_samples", Integral, min_val=2)
-        if self.path is not None and not isinstance(self.path, str | os.PathLike):
-            raise TypeError(f"path={self.path!r} must be the name of a file, or None.")
         if self.path is not None:
+            if not isinstance(self.path, str | os.PathLike):
+                raise TypeError(f"path={self.path!r} must be the name of a file, or None.")
             self._unfinished = unfinished(self.path)
         self._goes_on = True
         super()._begin()
