@@ -1,6 +1,8 @@
 """One thread everywhere: two on a busy machine can be ten times slower."""
 
 import os
+import random
+import sys
 import zlib
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,9 +16,12 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def own_draws(request):
-    """Each test draws its own numbers from its module's generator, whichever tests ran before it in its process."""
-    if hasattr(request.module, "RNG"):
-        seed = zlib.crc32(request.node.name.encode())
+    """Each test draws its own numbers and weights, whichever tests ran before it in its process."""
+    seed = zlib.crc32(request.node.name.encode())
+    random.seed(seed)  # what Keras draws the seeds of its weights from
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
+    if hasattr(getattr(request, "module", None), "RNG"):
         request.module.RNG.bit_generator.state = np.random.default_rng(seed).bit_generator.state
 
 
