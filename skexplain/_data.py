@@ -14,6 +14,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, validate_data
 
+from ._categories import Categories, as_table
 from ._network import chunks, rows_at_once, rowwise
 
 #: Rounding step of a column, as a fraction of its standard deviation, of which the user is warned.
@@ -54,7 +55,7 @@ def classification_data(
     ----------
     estimator : estimator
         Gets ``n_features_in_``, ``feature_names_in_`` and ``classes_``; its ``dtype`` is the dtype of X, its
-        ``input_shape``, if not None, the shape that flat rows are given.
+        ``input_shape``, if not None, the shape that flat rows are given. With ``categorical`` it gets ``categories_``.
     X, y, sample_weight : array-like
         ``y`` may be labels of any type, a column, or one-hot rows.
     class_weight : dict, "balanced" or None
@@ -140,8 +141,15 @@ def prediction_rows(estimator: Any, X: Any, *, allow_nd: bool = False) -> NDArra
 
 
 def _checked_rows(estimator: Any, X: Any, *, reset: bool, allow_nd: bool) -> NDArray:
-    """Rows as the user passes them; flat ones, if the estimator gives them their shape."""
+    """Rows as the user passes them, codes for levels; flat ones, if the estimator gives them their shape."""
     shape = input_shape_of(estimator)
+    if getattr(estimator, "categorical", None) is not None:
+        if shape is not None:
+            raise ValueError(
+                f"categorical={estimator.categorical!r} is for tables, input_shape={shape} for pictures and sequences; "
+                "leave out one of the two."
+            )
+        return _coded_rows(estimator, X, reset=reset)
     X = validate_data(estimator, X, dtype=estimator.dtype, reset=reset, allow_nd=allow_nd and shape is None)
     if shape is not None and math.prod(shape) != X.shape[1]:
         raise ValueError(
@@ -149,6 +157,16 @@ def _checked_rows(estimator: Any, X: Any, *, reset: bool, allow_nd: bool) -> NDA
             "one row as the network reads it, such as (height, width, channels)."
         )
     return X
+
+
+def _coded_rows(estimator: Any, X: Any, *, reset: bool) -> NDArray:
+    """Rows with codes in the place of levels; ``reset`` learns the levels."""
+    X = as_table(X)
+    validate_data(estimator, X, reset=reset, skip_check_array=True)
+    names = getattr(estimator, "feature_names_in_", None)
+    if reset:
+        estimator.categories_ = Categories.of(X, estimator.categorical, names)
+    return estimator.categories_.encode(X, names, estimator.dtype, estimator)
 
 
 def input_shape_of(estimator: Any) -> tuple[int, ...] | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 HIDDEN = (64, 64)
 ACTIVATION = "relu"
 DROPOUT = 0.0
+#: Standard deviation of the vectors of codes to begin with; standardised numbers have 1.
+EMBEDDING_STD = 0.1
 
 #: Adam's step.
 LEARNING_RATE = 3e-3

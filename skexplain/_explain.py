@@ -105,9 +105,10 @@ def explain(
             f"attribution={s.strategy} explains no single rows; use `importances`, or one of the local strategies."
         )
     target = _checked_target(target, s)
-    outputs = s.network.predict(s.rows)
+    rows = s.read(s.rows)
+    outputs = s.network.predict(rows)
     asked = _asked(target, outputs, s.network)
-    parts = _attributed(s, s.rows, asked)
+    parts = _attributed(s, rows, asked)
     values = np.stack([p.values for p in parts], axis=-1)
     error = None if parts[0].error is None else np.stack([_given(p.error) for p in parts], axis=-1)
     base = np.stack(_contrasted([_base(s, t) for t in asked.targets], asked), axis=-1)
@@ -272,7 +273,7 @@ def _averaged(s: Subject, target: Any, output: Output) -> Importances:
     per_class = np.zeros((0 if classes is None else len(classes), d))
     members = np.zeros(len(per_class))
     for block in chunks(n, ROWS):
-        rows = s.rows[block]
+        rows = s.read(s.rows[block])
         part = target[block] if isinstance(target, np.ndarray) else target
         asked = _asked(part, s.network.predict(rows), s.network)
         parts = _attributed(s, rows, asked)

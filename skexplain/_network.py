@@ -17,6 +17,7 @@ from .exceptions import UnsupportedLayerError
 
 if TYPE_CHECKING:
     from ._dense_network import DenseNetwork
+    from ._embedded import Embedded
 
 #: Most rows handed to a framework at once: enough to hide its per-call cost, few enough for the caches.
 CHUNK = 4096
@@ -108,10 +109,14 @@ class Network(ABC):
         What the outputs are; its scale is the one explained.
     classes : ndarray of shape (n_outputs,) or None
         Labels of the outputs of a classifier.
+    in_front : tuple of tuple of int and ndarray, or None
+        Of a network behind look-ups: the shape of a row in front of them, and the flat column of it that each number
+        of a row comes from.
     """
 
     head: Head
     classes: NDArray | None = None
+    in_front: tuple[tuple[int, ...], NDArray] | None = None
 
     @property
     def n_outputs(self) -> int:
@@ -316,6 +321,16 @@ class Network(ABC):
             Where there is no convolution, or the layer gives no channels of places in the row.
         """
         raise no_convolution()
+
+    def embedded(self, rows: NDArray) -> Embedded | None:
+        """The network behind its look-ups, such as embeddings of codes; None if it has none, or none that is seen.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n, *features)
+            Rows that differ in the columns that matter.
+        """
+        return None
 
     def as_dense(self) -> DenseNetwork | None:
         """The network in NumPy, if all it is is a stack of dense layers that `DenseNetwork` has; else None."""

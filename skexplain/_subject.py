@@ -9,22 +9,27 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_random_state
 
 from ._behind import behind
 from ._columns import Groups, column_names, dense, joint_name, origins, resolve_groups, varying
+from ._embedded import Embedded, numbers_of
 from ._head import Output
 from ._network import Network
 from ._pipeline import units_of
 from ._wrap import EstimatorNetwork, as_network, frameworks, unwrap
+from .attributions._baseline import baseline_rows
 from .attributions._registry import get_attribution
 from .attributions._spread import alike
 from .exceptions import UnsupportedModelError
 
 #: Most background rows that are drawn by ourselves.
 BACKGROUND_ROWS = 100
+#: Rows beside the background on which it is tried what a network looks up.
+TRIED = 1000
 
 
 @dataclass(frozen=True)
@@ -35,14 +40,18 @@ class Subject:
     ----------
     network : Network
     rows, background : ndarray of shape (n, *features)
+        The rows as the whole network reads them; the background as `network` does.
     names : tuple of str
         Of the groups.
     groups : list of int ndarray
-        Flat columns of ``rows`` that belong to each group.
+        Flat columns of what `network` reads that belong to each group.
     columns : int ndarray of shape (n_groups,)
         The user's column that each group is; -1 for groups of several, and for what several columns do together.
     strategy : object
+        With what it takes of the user's columns, such as a baseline, as `network` reads them.
     seed : int
+    embedded : Embedded or None
+        Where `network` stands behind look-ups of codes.
     """
 
     network: Network
@@ -53,6 +62,11 @@ class Subject:
     columns: NDArray
     strategy: Any
     seed: int
+    embedded: Embedded | None = None
+
+    def read(self, rows: NDArray) -> NDArray:
+        """Some of the rows as `network` reads them."""
+        return rows if self.embedded is None else self.embedded.checked(rows)
 
 
 def subject_of(
@@ -89,6 +103,8 @@ def subject_of(
     # typical rows rather than those that are asked about, so that a row does not change the groups
     kept = None if isinstance(model, Pipeline) else getattr(model, "_kept_background", None)
     typical = next((rows for rows in (background, kept) if rows is not None), X)
+    if typical is kept and hasattr(model, "categories_"):  # the order of codes means nothing
+        typical = np.where(np.isin(np.arange(kept.shape[1]), model.categories_.columns), np.nan, kept)
     columns = column_names(X, feature_names, model, len(origin))
     names, members = resolve_groups(groups, columns, typical)
     flat = [np.concatenate([origin[j] for j in g]).astype(np.intp) for g in members]
@@ -101,7 +117,34 @@ def subject_of(
         names = (*names, joint_name([columns[j] for j in sources], names))
         flat.append(of_several)
         single.append(-1)
-    return Subject(network, rows, back, names, flat, np.array(single), strategy, seed)
+    embedded = None
+    if _looks_behind(strategy):
+        embedded = network.embedded(rows if not len(back) else np.concatenate([rows[:TRIED], back]))
+    if embedded is not None:
+        network, flat = embedded.network, numbers_of(embedded.owners, flat)
+        back = embedded.checked(back)
+        strategy = _behind_look_ups(strategy, embedded, model, rows)
+    return Subject(network, rows, back, names, flat, np.array(single), strategy, seed, embedded)
+
+
+def _looks_behind(strategy: Any) -> bool:
+    """Whether a strategy asks networks that look codes up from behind the look-ups.
+
+    There are slopes, and means of what is looked up. Who only shuffles columns can do so with codes; maps and attention
+    weights are those of the places of a row.
+    """
+    local = getattr(strategy, "local", hasattr(strategy, "attribute"))
+    of_places = [getattr(strategy, f"needs_{what}", False) for what in ("convolution", "attention", "training")]
+    return (local or getattr(strategy, "needs_gradient", True)) and not any(of_places)
+
+
+def _behind_look_ups(strategy: Any, embedded: Embedded, model: Any, rows: NDArray) -> Any:
+    """The strategy with baseline rows of the user's embedded."""
+    given = getattr(strategy, "baseline", None)
+    if given is None or isinstance(given, str):
+        return strategy
+    given = model._check_rows(given) if hasattr(given, "columns") and hasattr(model, "_check_rows") else given
+    return clone(strategy).set_params(baseline=embedded.embed(baseline_rows(given, rows)))
 
 
 #: Network, rows, background; for each of the user's columns the flat columns of the rows that come from it; and for
@@ -150,6 +193,7 @@ def _behind_pipeline(
     units = units_of(model[:-1] if len(model) > 1 else None, X, len(names), background)
     owners = units.owners
     # a network that reads codes for what the steps give has no matrix in front
+    fold = fold and units.affine is not None and network.embedded(rows) is None
     if fold and units.affine is not None and rows.size == T.size and np.allclose(rows.reshape(T.shape), T, rtol=1e-5):
         network = behind(network, units.affine, rows.shape[1:])
         rows = units.values[: len(X)]

@@ -24,7 +24,7 @@ from ..exceptions import InterruptedWarning, UnsupportedModelError
 from ._base import Attribution
 
 #: Parameters of estimators that may count columns, which are others when one is left out.
-COUNTING = ("categorical_features", "cat_features", "monotonic_cst", "interaction_cst")
+COUNTING = ("categorical", "categorical_features", "cat_features", "monotonic_cst", "interaction_cst")
 
 
 class LOCO(Attribution):
@@ -219,7 +219,13 @@ def _without(model: Any, X: Any, gone: NDArray) -> Any:
                 for name, transformer, columns in value.transformers
                 if not (isinstance(columns, str) and columns in names)
             ]
+        elif _is_names(getattr(value, "categorical", None)):
+            value.set_params(categorical=[c for c in value.categorical if c not in names])
     return model
+
+
+def _is_names(columns: Any) -> bool:
+    return isinstance(columns, list | tuple | np.ndarray)
 
 
 def _is_list(columns: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from .._embedded import numbers_of
 from .._network import Network
 from ._ablation import mean_falls
 from ._base import Attributed, ReplacementAttribution
@@ -89,8 +91,14 @@ class Occlusion(ReplacementAttribution):
         rng: np.random.Generator,
     ) -> Attributed:
         """Mean over the windows w that cover j of ``f(x) - E_b f(x with x_w = b_w)``, summed over each group's j."""
-        windows = self._windows(X.shape[1:])
-        shares = _shares(windows, groups, X[0].size)
+        if network.in_front is None:
+            windows = self._windows(X.shape[1:])
+            shares = _shares(windows, groups, X[0].size)
+        else:  # codes are covered by covering what is looked up for them
+            features, owners = network.in_front
+            in_front = self._windows(features)
+            shares = _shares(in_front, [np.unique(owners[g]) for g in groups], math.prod(features))
+            windows = numbers_of(owners, in_front)
         return mean_falls(network, X, self.reference(background), windows, targets, shares)
 
     def reference(self, background: NDArray) -> NDArray:

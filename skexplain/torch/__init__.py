@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 #: Public name -> module that defines it. Lazy, so that the Keras half can use `TorchNetwork` without skorch.
 _LAZY = {
+    "EmbedCodes": "_module",
     "MLP": "_module",
     "NeuralNetClassifier": "_estimators",
     "NeuralNetRegressor": "_estimators",
@@ -15,10 +16,10 @@ _LAZY = {
 
 if TYPE_CHECKING:
     from ._estimators import NeuralNetClassifier, NeuralNetRegressor
-    from ._module import MLP
+    from ._module import MLP, EmbedCodes
     from ._watching import VarianceImportanceTorch
 
-__all__ = ["MLP", "NeuralNetClassifier", "NeuralNetRegressor", "VarianceImportanceTorch"]
+__all__ = ["MLP", "EmbedCodes", "NeuralNetClassifier", "NeuralNetRegressor", "VarianceImportanceTorch"]
 
 
 def __getattr__(name: str) -> Any:

@@ -49,6 +49,13 @@ _PARAMETERS = """\
         Shape of one row as the module reads it, such as (channels, height, width) of pictures or (steps, features) of
         sequences. X stays a table of as many columns, for scikit-learn and in all results. None: rows are as they are.
         The default module reads them flat.
+    categorical : list of names or indices, "auto" or None, default=None
+        Columns of levels rather than numbers. "auto": those of a frame that are text, categories or booleans. Levels
+        become codes: 0 for one that was not there in training, 1 for a missing value, 2 and on for the others. The
+        default module embeds them. A module of yours whose ``forward`` takes two arguments gets codes
+        ``(n, n_categorical)``, of integers, and numbers ``(n, n_numeric)``; one that takes one gets the table with
+        codes in their columns. How many codes there are it can take as ``cardinalities`` (a dict from column to
+        number), or as ``emb_szs`` (pairs of number and embedding width), beside ``n_cont``, the number of others.
     dtype : {"float32", "float64"}, default="float32"
         Of weights and data.
     attribution : str or object, default="expected_gradients"
@@ -95,6 +102,7 @@ class NeuralNetClassifier(TorchEstimator, skorch.NeuralNetClassifier):
         class_weight: Any = None,
         random_state: Any = None,
         input_shape: Sequence[int] | None = None,
+        categorical: Any = None,
         dtype: str = "float32",
         attribution: Any = "expected_gradients",
         importance_rows: int = 1000,
@@ -181,8 +189,7 @@ class NeuralNetClassifier(TorchEstimator, skorch.NeuralNetClassifier):
         return 1 if one_unit and len(self.classes_) == 2 else len(self.classes_)
 
     def _default_module_params(self, data: TrainingData) -> dict:
-        mean, scale = standardisation(data.X, data.weight)
-        return {"mean": mean, "scale": scale}
+        return self._scales(data)
 
 
 class NeuralNetRegressor(TorchEstimator, skorch.NeuralNetRegressor):
@@ -209,6 +216,7 @@ class NeuralNetRegressor(TorchEstimator, skorch.NeuralNetRegressor):
         torch_load_kwargs: Any = None,
         random_state: Any = None,
         input_shape: Sequence[int] | None = None,
+        categorical: Any = None,
         dtype: str = "float32",
         attribution: Any = "expected_gradients",
         importance_rows: int = 1000,
@@ -256,9 +264,8 @@ class NeuralNetRegressor(TorchEstimator, skorch.NeuralNetRegressor):
         return self.n_outputs_
 
     def _default_module_params(self, data: TrainingData) -> dict:
-        mean, scale = standardisation(data.X, data.weight)
         target_mean, target_scale = standardisation(data.y, data.weight)
-        return {"mean": mean, "scale": scale, "target_mean": target_mean, "target_scale": target_scale}
+        return self._scales(data) | {"target_mean": target_mean, "target_scale": target_scale}
 
 
 NeuralNetClassifier.__doc__ = f"""A PyTorch network as a scikit-learn classifier with ``feature_importances_``.

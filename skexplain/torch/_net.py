@@ -20,12 +20,12 @@ from sklearn.utils.validation import check_is_fitted, check_scalar
 from skorch import NeuralNet
 from skorch.callbacks import PrintLog
 from skorch.dataset import Dataset, unpack_data
-from skorch.utils import is_dataset, noop
+from skorch.utils import is_dataset, noop, to_tensor
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 
 from .. import _defaults
-from .._data import TrainingData, check_loss, held_out, prediction_rows, typical_rows
+from .._data import TrainingData, check_loss, held_out, prediction_rows, standardisation, typical_rows
 from .._estimator import ExplainableMixin
 from .._head import Output
 from ..training._watcher import Watcher
@@ -37,6 +37,7 @@ from ._loader import ArrayDataset, TensorBatches, in_memory, slices
 from ._module import MLP
 from ._network import TorchNetwork, first_output, last_activation, torch_network
 from ._sizes import sized
+from ._table import TakesTable, codes_and_numbers, takes_two
 from ._untouched import as_tensor, seeded, untouched
 
 #: Rows of a prediction batch. Smaller ones are filled up with zeros, so that a row's prediction does not depend on
@@ -138,16 +139,39 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
             if data is not None:
                 if self.module is None:
                     kwargs = self._default_module_params(data) | kwargs
-                kwargs = sized(build, kwargs, data.X.shape[1], self._n_raw())
+                kwargs = sized(build, kwargs, data.X.shape[1], self._n_raw(), self._cardinalities)
             elif self.module is None:
                 raise ValueError("The default module takes its widths from an array X in `fit`; pass a module.")
             module = build(**kwargs)
         module = self._in_dtype(module)
         if data is not None and any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
             with torch.no_grad():  # lazy layers take their width from a few rows
-                module.eval()(as_tensor(data.X[:2]))
+                self._reading_table(module.eval())(as_tensor(data.X[:2]))
         self.module_ = module
         return self
+
+    @staticmethod
+    def _scales(data: TrainingData) -> dict:
+        mean, scale = standardisation(data.X, data.weight)
+        return {"mean": mean, "scale": scale}
+
+    @property
+    def _cardinalities(self) -> dict[int, int] | None:
+        """Number of codes of each categorical column; None where nobody asked for such."""
+        return None if self.categorical is None else self.categories_.cardinalities
+
+    def _reading_table(self, module: nn.Module) -> nn.Module:
+        """The module as a function of the table; one that takes codes and numbers apart is given these."""
+        if not self._cardinalities or not takes_two(module):
+            return module
+        columns = self.categories_.columns
+        return TakesTable(module, codes_and_numbers(columns, self.n_features_in_))
+
+    def infer(self, x: Any, **fit_params: Any) -> Any:
+        """skorch's; a module that takes codes and numbers apart is given these."""
+        if not isinstance(x, torch.Tensor) or not getattr(self, "categories_", None):
+            return super().infer(x, **fit_params)
+        return self._reading_table(self.module_)(to_tensor(x, device=self.device), **fit_params)
 
     def initialize_optimizer(self, triggered_directly: Any = None) -> Any:
         """Build ``optimizer_``."""
@@ -348,7 +372,9 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
 
     def _inference(self) -> Callable[..., Any]:
         """`infer` on tensors; where it is skorch's and there is nowhere to move them, the module itself."""
-        return self.module_ if str(self.device) == "cpu" and self._is_skorchs("infer") else self.infer
+        if str(self.device) == "cpu" and type(self).infer is TorchEstimator.infer and "infer" not in vars(self):
+            return self._reading_table(self.module_)
+        return self.infer
 
     def _is_skorchs(self, *names: str) -> bool:
         """Whether methods are skorch's own, and neither a subclass's nor put on the instance."""
@@ -370,7 +396,8 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
                 "use `skexplain.explain(net.module_, X)`."
             )
         classes = getattr(self, "classes_", None)
-        return torch_network(self.module_, self._probe_rows, classes=classes, regression=classes is None, output=output)
+        module = self._reading_table(self.module_)
+        return torch_network(module, self._probe_rows, classes=classes, regression=classes is None, output=output)
 
     def _in_dtype(self, part: Any) -> Any:
         return part.to(getattr(torch, self.dtype)) if isinstance(part, nn.Module) else part

@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
 from .._dense_network import DenseNetwork
+from .._embedded import Embedded, may_hold_codes, trials
 from .._head import Head, Output, decide_head, is_distribution
 from .._network import PATH_ROWS, Activations, Network, chunks, rows_at_once
 from .._places import place_axes
@@ -24,8 +25,10 @@ from .._propagation import Rule, Tape, against_each
 from .._stack import dense_network, links_of, weights_of
 from ..exceptions import UnsupportedLayerError, UnsupportedModelError
 from ._coalitions import outputs_of_coalitions
+from ._embedded import behind_look_ups
 from ._first_layer import PRODUCTS, FirstLayer, first_layer
 from ._maps import Maps, maps_of
+from ._module import EmbedCodes
 from ._replacement import Replacement
 from ._tape import TorchArrays, record
 from ._untouched import as_tensor, untouched
@@ -319,6 +322,43 @@ class TorchNetwork(Network):
     def _maps(self, layer: str | None) -> AbstractContextManager[Maps]:
         """What a layer, or every convolution, returns in the block."""
         return maps_of(self.module, layer)
+
+    def embedded(self, rows: NDArray) -> Embedded | None:
+        if not may_hold_codes(rows):
+            return None
+        layers = list(self.module) if isinstance(self.module, nn.Sequential) else [self.module]
+        if isinstance(layers[0], EmbedCodes):  # what is behind it may be a stack of dense layers
+            return self._behind(nn.Sequential(*layers[1:]), layers[0], np.array(layers[0].owners), rows)
+        tries = trials(rows)
+        try:
+            with untouched(self.module), torch.no_grad():
+                behind = behind_look_ups(self.module, tries, [self._tensor(trial.rows) for trial in tries])
+                return None if behind is None else self._behind(behind, behind.embed, behind.owners, rows)
+        except (IndexError, RuntimeError):  # it cannot read rows made up of others
+            return None
+
+    def _behind(
+        self, module: nn.Module, embed: Callable[[Tensor], Tensor], owners: NDArray, rows: NDArray
+    ) -> Embedded:
+        """The network of the same outputs that reads embedded rows."""
+
+        def embedded(X: NDArray) -> NDArray:
+            with untouched(self.module), torch.no_grad():
+                parts = [embed(self._tensor(X[block])) for block in chunks(len(X), rows_at_once(X))]
+            return torch.cat(parts).double().cpu().numpy()
+
+        network = TorchNetwork(
+            module,
+            self.head,
+            classes=self.classes,
+            dtype=self.dtype,
+            device=self.device,
+            unwrap=self.unwrap,
+            separable=self.separable,
+            rows=self._tensor(embedded(rows[:8])),
+        )
+        network.in_front = rows.shape[1:], owners
+        return Embedded(self, network, embedded, owners)
 
     def as_dense(self) -> DenseNetwork | None:
         return self._dense

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .._categories import embedding_width
+
 #: Names under which module classes take the width of their input, and the number of their outputs.
 INPUT_NAMES = (
     "n_features",
@@ -40,12 +42,19 @@ OUTPUT_NAMES = (
     "output_features",
     "out_size",
     "output_size",
+    "out_sz",
     "n_classes",
     "num_classes",
 )
 
 
-def sized(module: Callable[..., Any], given: Mapping[str, Any], n_features: int, n_outputs: int) -> dict[str, Any]:
+def sized(
+    module: Callable[..., Any],
+    given: Mapping[str, Any],
+    n_features: int,
+    n_outputs: int,
+    cardinalities: Mapping[int, int] | None = None,
+) -> dict[str, Any]:
     """Arguments for the module: those given, and the widths under the names it takes.
 
     Parameters
@@ -55,11 +64,17 @@ def sized(module: Callable[..., Any], given: Mapping[str, Any], n_features: int,
         Arguments set by the user; they win.
     n_features, n_outputs : int
         Of the data.
+    cardinalities : mapping of int to int, optional
+        Number of codes in each categorical column, if there are such.
     """
     try:
         accepted = set(inspect.signature(module).parameters)
     except ValueError:  # built without a signature
         return dict(given)
-    widths = {name: n_features for name in INPUT_NAMES if name in accepted}
+    widths: dict[str, Any] = {name: n_features for name in INPUT_NAMES if name in accepted}
     widths |= {name: n_outputs for name in OUTPUT_NAMES if name in accepted}
+    if cardinalities is not None:
+        pairs = [(n, embedding_width(n)) for _, n in sorted(cardinalities.items())]
+        of_codes = {"cardinalities": dict(cardinalities), "emb_szs": pairs, "n_cont": n_features - len(pairs)}
+        widths |= {name: value for name, value in of_codes.items() if name in accepted}
     return widths | dict(given)

@@ -69,13 +69,12 @@ def test_category_codes(blobs):
     X = X[:, :3].copy()
     X[:, 0] = np.random.default_rng(0).integers(4, size=len(X))
     y = (X[:, 0] % 3).astype(int)
-    clf = NeuralNetClassifier(CodeNet, attribution="permutation", **QUICK | {"max_epochs": 60}).fit(X, y)
+    clf = NeuralNetClassifier(CodeNet, **QUICK | {"max_epochs": 60}).fit(X, y)
     assert clf.score(X, y) == 1
-    assert len(clf.feature_importances_) == 3
-    assert clf.feature_importances_.argmax() == 0
-    clf = NeuralNetClassifier(CodeNet, **QUICK).fit(X, y)
-    with pytest.raises(RuntimeError, match="permutation"):
-        _ = clf.feature_importances_
+    for attribution in ("permutation", "expected_gradients"):
+        clf.set_params(attribution=attribution)
+        assert len(clf.feature_importances_) == 3
+        assert clf.feature_importances_.argmax() == 0
 
 
 def test_module_instance_is_copied_and_drawn_anew(blobs):

@@ -1,0 +1,128 @@
+"""Networks that look codes up: seen from behind the look-ups, where there are slopes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .exceptions import UnsupportedModelError
+
+if TYPE_CHECKING:
+    from ._network import Network
+
+#: Pairs of rows between which it is tried which columns a look-up reads.
+PAIRS = 3
+#: How far outputs behind the look-ups may be from the network's own, as a fraction of their size, for each rounding.
+ROUNDINGS = 1e4
+TINY = 1e-30
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """A network as a function of what it looks up for codes, and of the columns that it reads as numbers.
+
+    Attributes
+    ----------
+    whole : Network
+        In front of the look-ups.
+    network : Network
+        Behind them, on embedded rows ``(n, p)``.
+    embed : callable
+        From rows ``(n, *features)`` to embedded rows.
+    owners : int ndarray of shape (p,)
+        The flat column of the rows that each number comes from.
+    """
+
+    whole: Network
+    network: Network
+    embed: Callable[[NDArray], NDArray]
+    owners: NDArray
+
+    def checked(self, X: NDArray) -> NDArray:
+        """Embedded rows, for which the network behind the look-ups gives what the whole network gives.
+
+        Raises
+        ------
+        UnsupportedModelError
+            When it does not: codes are read in yet another way.
+        """
+        Z = self.embed(X)
+        want, got = self.whole.predict(X), self.network.predict(Z)
+        if not np.all(np.abs(got - want) <= ROUNDINGS * self.whole.eps * (np.abs(want).max(initial=0.0) + TINY)):
+            raise UnsupportedModelError(
+                "The network looks codes up, but for some rows also reads them in another way, so that what it looks "
+                "up does not say all. Use a strategy without gradients, such as attribution='permutation'."
+            )
+        return Z
+
+
+def numbers_of(owners: NDArray, groups: Sequence[NDArray]) -> list[NDArray]:
+    """The numbers of an embedded row that come from each group of flat columns."""
+    order = np.argsort(owners, kind="stable")
+    last = max((int(g.max()) for g in groups if len(g)), default=-1)
+    starts = np.searchsorted(owners[order], np.arange(last + 2))
+    return [
+        np.sort(np.concatenate([order[starts[j] : starts[j + 1]] for j in group] or [order[:0]])) for group in groups
+    ]
+
+
+def may_hold_codes(X: NDArray) -> bool:
+    """Whether some column has nothing but whole numbers."""
+    flat = X.reshape(len(X), -1)
+    return X.dtype.kind in "iuf" and bool(np.any(np.all(flat == np.round(flat), axis=0)))
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Rows that are alike but for some columns, by which it is seen what depends on which column.
+
+    Each column has a number, and each binary digit of it two rows: one in which the columns are changed whose digit is
+    1, one in which the others are. What depends on one column changes in just one of the two, for every digit.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_trials, *features)
+        The first is the one that the others are compared with.
+    """
+
+    rows: NDArray
+
+    @classmethod
+    def between(cls, row: NDArray, other: NDArray) -> Trial:
+        """The trial that changes columns of ``row`` to what they are in ``other``."""
+        d = row.size
+        digits = np.arange(d) >> np.arange(max(1, int(d - 1).bit_length()))[:, None] & 1
+        changed = np.stack([digits, 1 - digits], axis=1).reshape(-1, d).astype(bool)
+        changed = np.concatenate([np.zeros((1, d), dtype=bool), changed])
+        return cls(np.where(changed, other.ravel(), row.ravel()).reshape(-1, *row.shape))
+
+    def owners(self, values: NDArray) -> NDArray:
+        """The flat column that each number of values ``(n_trials, k)`` depends on; -1: none, -2: several."""
+        changed = values[1:] != values[0]
+        on, off = changed[0::2], changed[1::2]
+        column = (on << np.arange(len(on))[:, None]).sum(axis=0)
+        one = (on ^ off).all(axis=0)
+        return np.where(one, column, np.where(changed.any(axis=0), -2, -1))
+
+
+def trials(X: NDArray) -> list[Trial]:
+    """Trials between rows that differ, in every column that varies where that can be."""
+    flat = X.reshape(len(X), -1)
+    found = []
+    for at in dict.fromkeys(np.linspace(0, len(X) - 1, PAIRS).astype(int).tolist()):
+        differs = flat != flat[at]
+        first = np.where(differs.any(axis=0), differs.argmax(axis=0), at)
+        found.append(Trial.between(X[at], flat[first, np.arange(flat.shape[1])].reshape(X.shape[1:])))
+    return found
+
+
+def merged(owners: Sequence[NDArray]) -> NDArray:
+    """What several trials say of the same numbers: a column that one of them sees, -2 where they differ."""
+    every = np.array(owners)
+    most = every.max(axis=0)
+    mixed = (every == -2) | ((every >= 0) & (every != most))
+    return np.where(mixed.any(axis=0), -2, most)

@@ -1,0 +1,140 @@
+"""Several inputs of one network as the columns of one table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    """One input of a network.
+
+    Attributes
+    ----------
+    name : str or None
+        Under which the network takes it; None: by its place.
+    columns : int ndarray of shape (k,)
+        Of the table.
+    shape : tuple of int
+        Of a row.
+    whole : bool
+        Whether the network reads whole numbers, such as codes.
+    names : tuple of str
+        Of the columns.
+    """
+
+    name: str | None
+    columns: NDArray
+    shape: tuple[int, ...]
+    whole: bool
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """How the columns of a table become the inputs of a network.
+
+    Attributes
+    ----------
+    parts : tuple of Input
+    """
+
+    parts: tuple[Input, ...]
+
+    @classmethod
+    def of(cls, X: Any) -> Inputs:
+        """The layout of a dict or tuple of arrays or frames.
+
+        Raises
+        ------
+        ValueError
+            For no input, or inputs of different numbers of rows.
+        """
+        named = isinstance(X, Mapping)
+        keys: Sequence[Any] = list(X) if named else range(len(X))
+        if not keys:
+            raise ValueError("X has no input; pass a dict or tuple with an array for each input of the network.")
+        arrays = [np.asarray(X[k]) for k in keys]
+        lengths = [len(a) if a.ndim else 0 for a in arrays]
+        if len(set(lengths)) > 1:
+            raise ValueError(f"The inputs have different numbers of rows: {dict(zip(keys, lengths, strict=True))}.")
+        parts, start = [], 0
+        for key, array in zip(keys, arrays, strict=True):
+            if array.dtype.kind not in "biuf":
+                raise ValueError(f"Input {key!r} has the dtype {array.dtype}; the inputs of a network are numbers.")
+            size = math.prod(array.shape[1:])
+            name = str(key) if named else None
+            names = _column_names(X[key], f"{key}" if named else f"input {key}", array.shape[1:])
+            columns = np.arange(start, start + size)
+            parts.append(Input(name, columns, array.shape[1:], array.dtype.kind in "iu", names))
+            start += size
+        return cls(tuple(parts))
+
+    @property
+    def named(self) -> bool:
+        """Whether the network takes its inputs by name."""
+        return self.parts[0].name is not None
+
+    @property
+    def n_columns(self) -> int:
+        return sum(len(part.columns) for part in self.parts)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the table's columns."""
+        return [name for part in self.parts for name in part.names]
+
+    def table(self, X: Any) -> NDArray:
+        """The inputs side by side, ``(n, n_columns)``, in double precision; a table of them as it is.
+
+        Raises
+        ------
+        ValueError
+            For inputs of other names or shapes than those of the layout.
+        """
+        if not is_several(X):
+            rows = np.asarray(X, dtype=np.float64)
+            if rows.ndim != 2 or rows.shape[1] != self.n_columns:
+                raise ValueError(
+                    f"X has the shape {rows.shape}, but the network's inputs {self.describe()} have "
+                    f"{self.n_columns} columns together."
+                )
+            return rows
+        keys = [part.name for part in self.parts] if self.named else list(range(len(self.parts)))
+        if isinstance(X, Mapping) != self.named or (set(X) != set(keys) if self.named else len(X) != len(keys)):
+            found = list(X) if isinstance(X, Mapping) else f"a tuple of {len(X)}"
+            raise ValueError(f"The network's inputs are {self.describe()}, got {found}.")
+        arrays = [np.asarray(X[k], dtype=np.float64) for k in keys]
+        for part, array in zip(self.parts, arrays, strict=True):
+            if array.shape[1:] != part.shape:
+                raise ValueError(
+                    f"The network's inputs are {self.describe()}, got rows of shape {array.shape[1:]} for one of them."
+                )
+        return np.concatenate([a.reshape(len(a), -1) for a in arrays], axis=1)
+
+    def describe(self) -> str:
+        """Names and shapes, for errors."""
+        return ", ".join(f"{part.name or k} {part.shape}" for k, part in enumerate(self.parts))
+
+
+def is_several(X: Any) -> bool:
+    """Whether X is a dict or tuple of inputs rather than one table."""
+    if isinstance(X, Mapping):
+        return not hasattr(X, "nnz")  # a dok matrix is a dict
+    return isinstance(X, tuple) and bool(X) and all(np.ndim(part) >= 1 for part in X) and np.ndim(X[0]) > 1
+
+
+def _column_names(part: Any, prefix: str, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """A frame's names; else the input's, with the place in it."""
+    columns = getattr(part, "columns", None)
+    if columns is not None:
+        return tuple(str(c) for c in columns)
+    if math.prod(shape) == 1:
+        return (prefix,)
+    return tuple(f"{prefix}[{', '.join(map(str, at))}]" for at in np.ndindex(shape))
