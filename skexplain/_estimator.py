@@ -219,7 +219,8 @@ class ExplainableMixin:
             self._kept = None
 
     def _compute_importances(self, X: NDArray, y: NDArray) -> Importances:
-        names = getattr(self, "feature_names_in_", None)
+        inputs = getattr(self, "_inputs", None)
+        names = getattr(self, "feature_names_in_", None) if inputs is None else inputs.names
         try:
             return importances(self._on_kept_rows, X, y, target=PREDICTED, feature_names=names)
         except AttributeError as exc:

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 from ._columns import column_names, dense
 from ._estimator import ExplainableMixin, spread_rows
 from ._head import Output
+from ._inputs import Inputs, Tabled, is_several
 from ._network import Network, chunks
 from ._subject import readable, reading, seed_of, truth_of
 from ._wrap import as_network, unwrap
@@ -24,6 +25,8 @@ class _Fitted(ExplainableMixin, BaseEstimator):
 
     importance_rows = 1000
     keep_rows = True
+    #: Of a model that takes several.
+    _inputs: Inputs | None = None
 
     def __init__(
         self,
@@ -77,6 +80,11 @@ class _Fitted(ExplainableMixin, BaseEstimator):
         return self.model[-1] if isinstance(self.model, Pipeline) else self.model
 
     @property
+    def _read(self) -> Any:
+        """The network at the end, as one that reads a table."""
+        return self._last if self._inputs is None else Tabled(self._last, self._inputs)
+
+    @property
     def _explained(self) -> Any:
         """What `explain` works on: a pipeline is explained in the columns in front of it."""
         return self if self._last is self.model else self.model
@@ -88,7 +96,7 @@ class _Fitted(ExplainableMixin, BaseEstimator):
 
     def _last_network(self, output: Output = "margin") -> Network:
         rows, labels = self._seen
-        return as_network(self._last, rows, classes=labels, regression=labels is None, output=output)
+        return as_network(self._read, rows, classes=labels, regression=labels is None, output=output)
 
     @property
     def _answers_itself(self) -> bool:
@@ -100,7 +108,7 @@ class _Fitted(ExplainableMixin, BaseEstimator):
         if self._last is not self.model and len(self.model) > 1:
             X = self.model[:-1].transform(X)
             X = X if hasattr(X, "iloc") else dense(X)  # with `set_output` the last step wants its names
-        return readable(self._last, X)
+        return readable(self._read, X)
 
     def _outputs(self, X: Any) -> NDArray:
         rows = self._check_rows(X)
@@ -110,13 +118,15 @@ class _Fitted(ExplainableMixin, BaseEstimator):
 
     def _remember(self, X: Any, y: Any) -> None:
         """Keep rows for importances, and what `fit` would have learned of columns and labels."""
+        self._inputs = Inputs.of(X) if is_several(X) else None
         rows = self._check_rows(X)
+        X = X if self._inputs is None else rows
         truth = None if y is None else truth_of(y, len(rows))
         key = np.zeros(len(rows)) if truth is None else truth
         few = spread_rows(key, 100, np.random.default_rng(0))
         given = None if self.classes is None else np.asarray(self.classes)
         with reading(rows):
-            network = as_network(self._last, rows[few], y=truth, classes=given)
+            network = as_network(self._read, rows[few], y=truth, classes=given)
         if network.classes is None and network.head.kind != "linear":
             raise UnsupportedModelError(
                 f"The model has {network.n_outputs} independent sigmoid outputs (several labels a row), which is no "
@@ -129,7 +139,9 @@ class _Fitted(ExplainableMixin, BaseEstimator):
         self._kept = frame, None if truth is None else truth[kept]
         self._importances = None
         self.n_features_in_ = int(np.prod(np.shape(frame)[1:]))
-        if hasattr(X, "columns"):
+        if self._inputs is not None:
+            self.feature_names_in_ = np.array(self._inputs.names, dtype=object)
+        elif hasattr(X, "columns"):
             self.feature_names_in_ = np.array(column_names(X, None, None, self.n_features_in_), dtype=object)
 
     @property

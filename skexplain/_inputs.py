@@ -123,6 +123,36 @@ class Inputs:
         return ", ".join(f"{part.name or k} {part.shape}" for k, part in enumerate(self.parts))
 
 
+@dataclass(frozen=True, eq=False)
+class Tabled:
+    """A model of several inputs, seen as a model of one table.
+
+    Attributes
+    ----------
+    model : object
+    inputs : Inputs
+    """
+
+    model: Any
+    inputs: Inputs
+
+    @property
+    def feature_names_in_(self) -> list[str]:
+        return self.inputs.names
+
+    def _check_rows(self, X: Any) -> NDArray:
+        return self.inputs.table(X)
+
+
+def inputs_of(X: Any) -> Inputs | None:
+    """The layout of several inputs in memory; None for one table, and for data that only a framework can read."""
+    if not is_several(X):
+        return None
+    parts = list(X.values()) if isinstance(X, Mapping) else list(X)
+    arrays = all(hasattr(part, "shape") or isinstance(part, list) for part in parts)
+    return Inputs.of(X) if arrays and all(np.asarray(part).dtype.kind in "biuf" for part in parts) else None
+
+
 def is_several(X: Any) -> bool:
     """Whether X is a dict or tuple of inputs rather than one table."""
     if isinstance(X, Mapping):

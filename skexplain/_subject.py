@@ -18,6 +18,7 @@ from ._behind import behind
 from ._columns import Groups, column_names, dense, joint_name, origins, resolve_groups, varying
 from ._embedded import Embedded, numbers_of
 from ._head import Output
+from ._inputs import Inputs, Tabled, is_several
 from ._network import Network
 from ._pipeline import units_of
 from ._wrap import EstimatorNetwork, as_network, frameworks, unwrap
@@ -88,6 +89,10 @@ def subject_of(
     if background is None and hasattr(model, "_known_rows"):
         background = model._known_rows  # of a pipeline's user, in the columns in front of it
     model = getattr(model, "_explained", model)
+    if is_several(X) and not hasattr(model, "_check_rows"):
+        model = Tabled(model, Inputs.of(X))
+    if feature_names is None and getattr(model, "_inputs", None) is not None:
+        feature_names = model._inputs.names
     y = None if y is None else np.asarray(y)
     if not getattr(strategy, "needs_gradient", True) and not (is_network(model) and _predicts_plainly(model)):
         local = getattr(strategy, "local", hasattr(strategy, "attribute"))
@@ -228,6 +233,7 @@ def _each_alone(n: int) -> list[NDArray]:
 
 def is_network(model: Any) -> bool:
     """Whether the model has a network of its own, and no steps before it."""
+    model = model.model if isinstance(model, Tabled) else model
     raw = unwrap(model)[0] if frameworks(model) & {"skorch", "scikeras", "keras", "torch"} else model
     own = hasattr(model, "_network") or isinstance(raw, MLPClassifier | MLPRegressor)
     return own or bool(frameworks(raw) & {"keras", "torch"})

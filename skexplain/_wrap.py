@@ -15,12 +15,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._dense_network import DenseNetwork
 from ._head import Head, Output, decide_head
+from ._inputs import Tabled
 from ._network import CHUNK, Network, chunks, replace_columns
 from .exceptions import UnsupportedModelError
 
 
 def frameworks(model: Any) -> set[str]:
     """Top-level packages that the model's class descends from; imports none of them."""
+    model = model.model if isinstance(model, Tabled) else model
     packages = {c.__module__.split(".")[0] for c in type(model).__mro__}
     return packages | ({"keras"} if "tf_keras" in packages else set())
 
@@ -33,6 +35,8 @@ def unwrap(model: Any) -> tuple[Any, NDArray | None, bool]:
     sklearn.exceptions.NotFittedError
         For a wrapper that is not fitted.
     """
+    if isinstance(model, Tabled):
+        return unwrap(model.model)
     packages = frameworks(model)
     if "skorch" in packages:
         check_is_fitted(model, "module_")
@@ -60,7 +64,7 @@ def as_network(
     ----------
     model : object
         A `keras.Model`, a `torch.nn.Module`, a fitted estimator of this library, skorch, scikeras or
-        `keras.wrappers`, or scikit-learn's `MLPClassifier` or `MLPRegressor`.
+        `keras.wrappers`, or scikit-learn's `MLPClassifier` or `MLPRegressor`; of several inputs as a `Tabled`.
     X : ndarray of shape (n, *features)
         A few rows that the model reads.
     y : ndarray, optional
@@ -94,7 +98,8 @@ def as_network(
             "torch.nn.Module, a fitted wrapper of one, an MLPClassifier or MLPRegressor, or use "
             "attribution='permutation', which works for any estimator."
         )
-    return build(raw, X, y=y, classes=classes, regression=regression, output=output)
+    several = {"inputs": model.inputs} if isinstance(model, Tabled) else {}
+    return build(raw, X, y=y, classes=classes, regression=regression, output=output, **several)
 
 
 def _mlp_network(model: MLPClassifier | MLPRegressor, output: Output) -> DenseNetwork:

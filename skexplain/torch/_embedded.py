@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -172,13 +172,17 @@ def _replaced(columns: NDArray, device: torch.device) -> Replaced | None:
     return Replaced(*made) if len(places) else None
 
 
-def behind_look_ups(module: nn.Module, tries: Sequence[Trial], rows: Sequence[Tensor]) -> BehindLookUps | None:
+def behind_look_ups(
+    module: nn.Module, output: Callable[[Any], Tensor], tries: Sequence[Trial], rows: Sequence[Tensor]
+) -> BehindLookUps | None:
     """The module behind its look-ups; None if it has none of single columns.
 
     Parameters
     ----------
     module : nn.Module
         In evaluation mode.
+    output : callable
+        What counts of the module's result.
     tries : sequence of Trial
     rows : sequence of Tensor
         Rows of each trial as the module reads them.
@@ -194,7 +198,7 @@ def behind_look_ups(module: nn.Module, tries: Sequence[Trial], rows: Sequence[Te
     d = rows[0][0].numel()
     fixed = BehindLookUps(module, rows[0][0], np.setdiff1d(np.arange(d), columns), owners)
     every = BehindLookUps(module, rows[0][0], np.arange(d), owners)
-    return fixed if all(_reads_nothing_else(every, x, columns) for x in rows) else every
+    return fixed if all(_reads_nothing_else(every, output, x, columns) for x in rows) else every
 
 
 def _run(module: nn.Module, x: Tensor) -> list[Call]:
@@ -209,17 +213,14 @@ def _columns(call: Call, trial: Trial) -> NDArray:
     return trial.owners(codes) if len(codes) == len(trial.rows) else np.full(codes.shape[1], -2)
 
 
-def _reads_nothing_else(behind: BehindLookUps, x: Tensor, columns: NDArray) -> bool:
+def _reads_nothing_else(
+    behind: BehindLookUps, output: Callable[[Any], Tensor], x: Tensor, columns: NDArray
+) -> bool:
     """Whether it makes no difference, where look-ups give the same, what stands in the columns that are looked up."""
     z = behind.embed(x[:1]).repeat(2, 1)
     changed = x.flatten(1)[1:, columns] != x.flatten(1)[0, columns]
     other = changed.to(torch.int8).argmax(0) + 1
     z[1, columns] = x.flatten(1)[other, torch.as_tensor(columns, device=x.device)]
-    out = _numbers(behind(z))
+    out = output(behind(z)).reshape(2, -1)
     size = out.abs().amax() + torch.finfo(out.dtype).tiny
     return bool((out[1] - out[0]).abs().amax() <= ROUNDINGS * torch.finfo(out.dtype).eps * size)
-
-
-def _numbers(out: Any) -> Tensor:
-    out = out[0] if isinstance(out, tuple | list) else out
-    return out.reshape(2, -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
@@ -28,6 +28,7 @@ from .. import _defaults
 from .._data import TrainingData, check_loss, held_out, prediction_rows, standardisation, typical_rows
 from .._estimator import ExplainableMixin
 from .._head import Output
+from .._inputs import Inputs, inputs_of
 from ..training._watcher import Watcher
 from ._callbacks import Stop, lighter
 from ._criterion import assumed_activation, row_losses, unreduced, weighted_mean
@@ -59,6 +60,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
     _first_batch: Any = None
     _stopping = False
     _watchers: Sequence[Watcher] = ()
+    _inputs: Inputs | None = None
     _listed: frozenset[str]
 
     def __init__(self, module: Any = None, **params: Any) -> None:
@@ -89,6 +91,9 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         return self._train(X, y, sample_weight, fit_params, fresh=not self.initialized_, classes=classes)
 
     def _train(self, X: Any, y: Any, sample_weight: Any, fit_params: dict, *, fresh: bool, classes: Any = None) -> Any:
+        if fresh or self._inputs is None:
+            self._inputs = inputs_of(X)
+        X = X if self._inputs is None else self._inputs.table(X)
         plain = _is_skorch_data(X)
         first = fresh or not hasattr(self, "n_features_in_")
         data = None if plain else self._check_training(X, y, sample_weight, classes, reset=first)
@@ -161,17 +166,18 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         return None if self.categorical is None else self.categories_.cardinalities
 
     def _reading_table(self, module: nn.Module) -> nn.Module:
-        """The module as a function of the table; one that takes codes and numbers apart is given these."""
-        if not self._cardinalities or not takes_two(module):
-            return module
-        columns = self.categories_.columns
-        return TakesTable(module, codes_and_numbers(columns, self.n_features_in_))
+        """The module as a function of the table; one of several inputs is given these."""
+        inputs = self._inputs
+        if inputs is None and self._cardinalities and takes_two(module):
+            inputs = codes_and_numbers(self.categories_.columns, self.n_features_in_)
+        return module if inputs is None else TakesTable(module, inputs)
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
-        """skorch's; a module that takes codes and numbers apart is given these."""
-        if not isinstance(x, torch.Tensor) or not getattr(self, "categories_", None):
+        """skorch's; a module of several inputs is given these."""
+        reading = self._reading_table(self.module_)
+        if reading is self.module_ or not isinstance(x, torch.Tensor):
             return super().infer(x, **fit_params)
-        return self._reading_table(self.module_)(to_tensor(x, device=self.device), **fit_params)
+        return reading(to_tensor(x, device=self.device), **fit_params)
 
     def initialize_optimizer(self, triggered_directly: Any = None) -> Any:
         """Build ``optimizer_``."""
@@ -383,7 +389,8 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
     def _outputs(self, X: Any) -> torch.Tensor:
         """First output of the module for every row."""
         check_is_fitted(self)
-        rows = X if _is_skorch_data(X) or self._training is not None else self._check_rows(X)
+        plain = _is_skorch_data(X) and self._inputs is None
+        rows = X if plain or self._training is not None else self._check_rows(X)
         if getattr(self, "activation_", "") is None:  # built without data, its weights were loaded
             self.activation_ = self._observe(self._some_rows(rows))[0] or assumed_activation(self.criterion_)
         return torch.cat([first_output(out) for out in self.forward_iter(rows)])
@@ -427,6 +434,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
             return last_activation(self.infer, rows)[0], 1 if out.ndim == 1 else int(out[0].numel())
 
     def _check_rows(self, X: Any) -> NDArray:
+        X = X if self._inputs is None else self._inputs.table(X)
         return prediction_rows(self, X, allow_nd=self.module is not None)
 
     def set_params(self, **params: Any) -> Any:
@@ -499,4 +507,4 @@ def _is_skorch_data(X: Any) -> bool:
     """Data that only skorch knows how to read: datasets, dicts, tuples of inputs."""
     if isinstance(X, tuple):
         return bool(X) and np.ndim(X[0]) > 1
-    return is_dataset(X) or (isinstance(X, dict) and not issparse(X))  # a dok matrix is a dict
+    return is_dataset(X) or (isinstance(X, Mapping) and not issparse(X))  # a dok matrix is a dict

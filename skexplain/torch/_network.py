@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_map_only
 from .._dense_network import DenseNetwork
 from .._embedded import Embedded, may_hold_codes, trials
 from .._head import Head, Output, decide_head, is_distribution
+from .._inputs import Inputs
 from .._network import PATH_ROWS, Activations, Network, chunks, rows_at_once
 from .._places import place_axes
 from .._propagation import Rule, Tape, against_each
@@ -30,6 +31,7 @@ from ._first_layer import PRODUCTS, FirstLayer, first_layer
 from ._maps import Maps, maps_of
 from ._module import EmbedCodes
 from ._replacement import Replacement
+from ._table import TakesTable
 from ._tape import TorchArrays, record
 from ._untouched import as_tensor, untouched
 
@@ -66,7 +68,8 @@ class _LastActivation(TorchFunctionMode):
 
 
 def first_output(out: Any) -> Tensor:
-    """The module's result; of several the first, as in skorch."""
+    """The module's result; of several the first, as in skorch, or what is called logits."""
+    out = getattr(out, "logits", out) if isinstance(out, Mapping) else out
     out = out[0] if isinstance(out, tuple | list) else out
     if not isinstance(out, Tensor):
         raise UnsupportedModelError(f"The module returns a {type(out).__name__}; it must return a tensor.")
@@ -140,9 +143,14 @@ def torch_network(
     classes: NDArray | None = None,
     regression: bool = False,
     output: Output = "margin",
+    inputs: Inputs | None = None,
 ) -> TorchNetwork:
-    """Put a trained module behind the boundary; see `skexplain._wrap.as_network` for the parameters."""
+    """Put a trained module behind the boundary; see `skexplain._wrap.as_network` for the parameters.
+
+    ``inputs`` says which columns of X become which input of the module; None: X is its only one.
+    """
     module = getattr(module, "_orig_mod", module)  # torch.compile hides operations from observers
+    module = module if inputs is None else TakesTable(module, inputs)
     anchor = next(module.parameters(), None)
     dtype = anchor.dtype if anchor is not None and anchor.is_floating_point() else torch.get_default_dtype()
     device = anchor.device if anchor is not None else torch.device("cpu")
@@ -332,7 +340,8 @@ class TorchNetwork(Network):
         tries = trials(rows)
         try:
             with untouched(self.module), torch.no_grad():
-                behind = behind_look_ups(self.module, tries, [self._tensor(trial.rows) for trial in tries])
+                rows_of_tries = [self._tensor(trial.rows) for trial in tries]
+                behind = behind_look_ups(self.module, first_output, tries, rows_of_tries)
                 return None if behind is None else self._behind(behind, behind.embed, behind.owners, rows)
         except (IndexError, RuntimeError):  # it cannot read rows made up of others
             return None

@@ -139,8 +139,7 @@ def test_datasets_and_dicts(data):
     parts = SliceDict(left=X[:, :5], right=X[:, 5:])
     net = NeuralNetClassifier(TwoInputs, max_epochs=2, lr=0.1).fit(parts, y)
     assert net.predict(parts).shape == (300,)
-    with pytest.raises(AttributeError, match="importances"):
-        _ = net.feature_importances_
+    assert net.importances_.names[:6] == ("left[0]", "left[1]", "left[2]", "left[3]", "left[4]", "right[0]")
 
 
 def test_save_and_load_params(data, tmp_path):
