@@ -213,9 +213,7 @@ def _columns(call: Call, trial: Trial) -> NDArray:
     return trial.owners(codes) if len(codes) == len(trial.rows) else np.full(codes.shape[1], -2)
 
 
-def _reads_nothing_else(
-    behind: BehindLookUps, output: Callable[[Any], Tensor], x: Tensor, columns: NDArray
-) -> bool:
+def _reads_nothing_else(behind: BehindLookUps, output: Callable[[Any], Tensor], x: Tensor, columns: NDArray) -> bool:
     """Whether it makes no difference, where look-ups give the same, what stands in the columns that are looked up."""
     z = behind.embed(x[:1]).repeat(2, 1)
     changed = x.flatten(1)[1:, columns] != x.flatten(1)[0, columns]

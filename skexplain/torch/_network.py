@@ -346,9 +346,7 @@ class TorchNetwork(Network):
         except (IndexError, RuntimeError):  # it cannot read rows made up of others
             return None
 
-    def _behind(
-        self, module: nn.Module, embed: Callable[[Tensor], Tensor], owners: NDArray, rows: NDArray
-    ) -> Embedded:
+    def _behind(self, module: nn.Module, embed: Callable[[Tensor], Tensor], owners: NDArray, rows: NDArray) -> Embedded:
         """The network of the same outputs that reads embedded rows."""
 
         def embedded(X: NDArray) -> NDArray:
