@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from ._dense_network import Arrays, DenseNetwork, record_dense
+from ._embedded import Embedded
 from ._network import Network, chunks, path_rows
 from ._propagation import Multipliers, Relevance, Rescale, Rule, Tape
 
@@ -172,3 +174,57 @@ class DenseBehind(DenseNetwork):
         if not isinstance(rule, Relevance):
             return super().propagate(X, reference, rule, target)
         return self.affine.relevance(self.network.propagate, X, reference, rule, target, self.eps)
+
+
+class CodesBehind(Network):
+    """A network that looks codes up, where what it reads as numbers stands behind an affine step.
+
+    It reads the step's u, and beside it t, of which it takes the codes. Strategies see it from behind its look-ups,
+    where the step is one more layer in front of the numbers.
+
+    Parameters
+    ----------
+    embedded : Embedded
+        Of the network that reads t.
+    affine : Affine
+    features : tuple of int
+        Shape of the rows that the network reads.
+    """
+
+    def __init__(self, embedded: Embedded, affine: Affine, features: tuple[int, ...]) -> None:
+        self._inside, self.affine, self.features = embedded, affine, features
+        self.network = embedded.whole
+        self.head, self.classes = self.network.head, self.network.classes
+
+    @property
+    def eps(self) -> float:
+        return self.network.eps
+
+    def raw(self, X: NDArray) -> NDArray:
+        return self.network.raw(self._t(X))
+
+    def predict(self, X: NDArray) -> NDArray:
+        return self.network.predict(self._t(X))
+
+    def gradient(self, X: NDArray, target: NDArray) -> NDArray:
+        """With respect to t alone, which says nothing of codes: strategies look from behind the look-ups."""
+        g = self.network.gradient(self._t(X), target).reshape(len(X), -1)
+        return np.concatenate([np.zeros((len(X), len(self.affine.matrix))), g], axis=1)
+
+    def embedded(self, rows: NDArray) -> Embedded:
+        inside, (n_units, k) = self._inside, (len(self.affine.matrix), self._inside.n_numbers)
+        columns, width = inside.owners[:k], len(inside.owners) - k
+        identity = np.eye(width)
+        matrix = block_diag(self.affine.matrix[:, columns], identity)
+        nothing = np.zeros(width)
+        affine = Affine(matrix, np.append(self.affine.centre, nothing), np.append(self.affine.value[columns], nothing))
+
+        def embed(X: NDArray) -> NDArray:
+            return np.concatenate([X[:, :n_units], inside.embed(self._t(X))[:, k:]], axis=1)
+
+        owners = np.append(np.arange(n_units), n_units + inside.owners[k:])
+        return Embedded(self, behind(inside.network, affine, (k + width,)), embed, owners, n_units)
+
+    def _t(self, X: NDArray) -> NDArray:
+        """Rows as the network reads them."""
+        return X[:, len(self.affine.matrix) :].reshape(-1, *self.features)

@@ -35,12 +35,15 @@ class Embedded:
         From rows ``(n, *features)`` to embedded rows.
     owners : int ndarray of shape (p,)
         The flat column of the rows that each number comes from.
+    n_numbers : int
+        How many of the numbers, the first, are columns as they are.
     """
 
     whole: Network
     network: Network
     embed: Callable[[NDArray], NDArray]
     owners: NDArray
+    n_numbers: int
 
     def checked(self, X: NDArray) -> NDArray:
         """Embedded rows, for which the network behind the look-ups gives what the whole network gives.

@@ -14,7 +14,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_random_state
 
-from ._behind import behind
+from ._behind import CodesBehind, behind
 from ._columns import Groups, column_names, dense, joint_name, origins, resolve_groups, varying
 from ._embedded import Embedded, numbers_of
 from ._head import Output
@@ -91,14 +91,14 @@ def subject_of(
     model = getattr(model, "_explained", model)
     if is_several(X) and not hasattr(model, "_check_rows"):
         model = Tabled(model, Inputs.of(X))
-    if feature_names is None and getattr(model, "_inputs", None) is not None:
+    if feature_names is None and isinstance(getattr(model, "_inputs", None), Inputs):  # Keras' models have a list
         feature_names = model._inputs.names
     y = None if y is None else np.asarray(y)
     if not getattr(strategy, "needs_gradient", True) and not (is_network(model) and _predicts_plainly(model)):
         local = getattr(strategy, "local", hasattr(strategy, "attribute"))
         look = _from_outside(model, X, background, output, seed, local)
     elif isinstance(model, Pipeline):
-        fold = not getattr(strategy, "needs_training", False)  # values of such belong to what the network reads
+        fold = _looks_behind(strategy)  # values of others belong to what the network reads
         look = _behind_pipeline(model, X, y, background, output, feature_names, seed, fold)
     else:
         look = _directly(model, X, y, background, output, seed)
@@ -196,13 +196,23 @@ def _behind_pipeline(
         network = as_network(last, rows[:BACKGROUND_ROWS], y=y, output=output)
     given = None if background is None else read(dense(transform(background)))
     units = units_of(model[:-1] if len(model) > 1 else None, X, len(names), background)
-    owners = units.owners
-    # a network that reads codes for what the steps give has no matrix in front
-    fold = fold and units.affine is not None and network.embedded(rows) is None
-    if fold and units.affine is not None and rows.size == T.size and np.allclose(rows.reshape(T.shape), T, rtol=1e-5):
-        network = behind(network, units.affine, rows.shape[1:])
-        rows = units.values[: len(X)]
-        back = _background(None, rows, None if given is None else units.values[len(X) :], seed)
+    if fold and units.affine is not None and rows.size == T.size:
+        embedded = network.embedded(rows if given is None else np.concatenate([rows[:TRIED], given]))
+        # what is looked up is encoded by the last step itself
+        numbers = np.arange(T.shape[1]) if embedded is None else embedded.owners[: embedded.n_numbers]
+        fold = np.allclose(rows.reshape(T.shape)[:, numbers], T[:, numbers], rtol=1e-5)
+    if fold and units.affine is not None and rows.size == T.size:
+        u, of_background = units.values[: len(X)], None if given is None else units.values[len(X) :]
+        if embedded is None:
+            owners, network = units.owners, behind(network, units.affine, rows.shape[1:])
+            rows = u
+        else:  # codes are looked up, so that no matrix stands in front of them
+            owners = np.concatenate([units.owners, units.owners_of_transformed], axis=1)
+            network = CodesBehind(embedded, units.affine, rows.shape[1:])
+            rows = np.concatenate([u, rows.reshape(T.shape)], axis=1)
+            if given is not None and of_background is not None:
+                of_background = np.concatenate([of_background, given.reshape(len(given), -1)], axis=1)
+        back = _background(None, rows, of_background, seed)
     else:
         owners = units.owners_of_transformed
         back = _background(last, rows, given, seed)

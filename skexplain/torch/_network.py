@@ -336,17 +336,22 @@ class TorchNetwork(Network):
             return None
         layers = list(self.module) if isinstance(self.module, nn.Sequential) else [self.module]
         if isinstance(layers[0], EmbedCodes):  # what is behind it may be a stack of dense layers
-            return self._behind(nn.Sequential(*layers[1:]), layers[0], np.array(layers[0].owners), rows)
+            first = layers[0]
+            return self._behind(nn.Sequential(*layers[1:]), first, np.array(first.owners), len(first.numbers), rows)
         tries = trials(rows)
         try:
             with untouched(self.module), torch.no_grad():
                 rows_of_tries = [self._tensor(trial.rows) for trial in tries]
                 behind = behind_look_ups(self.module, first_output, tries, rows_of_tries)
-                return None if behind is None else self._behind(behind, behind.embed, behind.owners, rows)
+                if behind is None:
+                    return None
+                return self._behind(behind, behind.embed, behind.owners, len(behind.numbers), rows)
         except (IndexError, RuntimeError):  # it cannot read rows made up of others
             return None
 
-    def _behind(self, module: nn.Module, embed: Callable[[Tensor], Tensor], owners: NDArray, rows: NDArray) -> Embedded:
+    def _behind(
+        self, module: nn.Module, embed: Callable[[Tensor], Tensor], owners: NDArray, n_numbers: int, rows: NDArray
+    ) -> Embedded:
         """The network of the same outputs that reads embedded rows."""
 
         def embedded(X: NDArray) -> NDArray:
@@ -365,7 +370,7 @@ class TorchNetwork(Network):
             rows=self._tensor(embedded(rows[:8])),
         )
         network.in_front = rows.shape[1:], owners
-        return Embedded(self, network, embedded, owners)
+        return Embedded(self, network, embedded, owners, n_numbers)
 
     def as_dense(self) -> DenseNetwork | None:
         return self._dense

@@ -1,8 +1,14 @@
 """Categorical columns in torch."""
 
+import numpy as np
 import torch
+from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 from torch import nn
 
+import skexplain
 from skexplain.attributions import LOCO
 from skexplain.torch import EmbedCodes, NeuralNetClassifier, NeuralNetRegressor
 from tests.categories_contract import CategoriesContract
@@ -64,6 +70,30 @@ class TestCategories(CategoriesContract):
         net = NeuralNetRegressor(Table, optimizer=torch.optim.Adam, lr=0.01, categorical="auto", **QUICK).fit(X, y)
         assert net.score(X, y) > 0.9
         assert net.feature_importances_.argmax() == 1
+
+    def test_a_matrix_in_front_of_the_numbers(self, data):
+        """PCA of the numbers is one more layer in front of them, beside the look-ups of codes."""
+        X, y = data
+        X = X.fillna({"colour": "none"})
+        numbers, others = ["length", "width"], ["colour", "size", "new"]
+        codes = OrdinalEncoder()
+        step = make_column_transformer((codes, others), (make_pipeline(StandardScaler(), PCA()), numbers))
+        pipe = make_pipeline(step, self.regressor(categorical=[0, 1, 2])).fit(X, y)
+        B, rows = X[:30], X[40:60]
+        for name in ("expected_gradients", "deepshap", "integrated_gradients"):
+            exp = skexplain.explain(pipe, rows, background=B, attribution=name, random_state=0)
+            assert exp.names == ("length", "colour", "size", "width", "new", "length & width")
+            np.testing.assert_allclose(exp.values[:, 5], 0)
+        exact = skexplain.explain(pipe, rows, background=B, attribution="exact_shapley")
+        sums = skexplain.explain(pipe, rows, background=B, attribution="deepshap").values.sum(axis=1)
+        np.testing.assert_allclose(sums, exact.values.sum(axis=1), rtol=1e-4, atol=1e-4)
+
+        # the same by hand: the slopes of the network's numbers, by the matrix
+        net, T = pipe[-1], np.asarray(step.transform(rows))
+        inner = net.explain(T, background=np.asarray(step.transform(B)), attribution="deepshap")
+        by_hand = inner.values[:, :3]
+        outer = skexplain.explain(pipe, rows, background=B, attribution="deepshap")
+        np.testing.assert_allclose(outer.values[:, [1, 2, 4]], by_hand, rtol=1e-4, atol=1e-5)
 
     def test_watched_weights_are_those_behind_the_embedding(self, data):
         X, y = data
