@@ -113,8 +113,10 @@ class DeepSHAP(Attribution):
     column each (and products of two) it is exact; where columns meet in a non-linearity it is not, by up to tens of
     percent on deep ReLU networks, whatever the number of references. Nothing is sampled, so there is no standard error.
 
-    Axioms: completeness with respect to the mean output over the references (measured), dummy, symmetry.
-    Cost: two forward and one backward pass a row and reference.
+    Axioms: completeness with respect to the mean output over the references (measured), dummy, symmetry; like
+    `DeepLIFT` not implementation invariant. Biased by the references, which decide what a row is compared with, and, as
+    an estimate of Shapley values, by the rules: it is what these say of each non-linearity by itself. Cost: two forward
+    and one backward pass a row and reference.
 
     References
     ----------

@@ -46,7 +46,9 @@ class ExpectedGradients(Attribution):
     Notes
     -----
     Axioms: completeness with respect to the mean output over the background, dummy, linearity,
-    implementation invariance. Cost: ``n_samples`` gradients a row.
+    implementation invariance. Cost: ``n_samples`` gradients a row. Biased by the background, which is what rows are
+    compared with, and by rows that do not exist: between two real rows a straight line leads through points that no
+    data resemble, where the network's gradient counts all the same.
 
     For one path c_j = (x_j - b_j) d_j f(b + a (x - b)) the sum C over the columns has a known mean,
     Delta = f(x) - E f(b). It serves as control variate: ``phi_j = mean(c_j) + beta_j (Delta - mean(C))`` with

@@ -49,7 +49,9 @@ class GradCAM(Attribution):
     several times, its last use that the output depends on counts.
 
     Axioms: implementation invariance only up to the layer, as far as its maps are the same. Not complete: maps do not
-    add up to the output. Cost: one gradient a row.
+    add up to the output. Cost: one gradient a row. Biased by the layer that is chosen; by its coarseness, which
+    interpolation hides; and by the mean of the gradient, which counts a map as much where it lowers the output as where
+    it raises it, so that a map of both kinds cancels.
 
     References
     ----------

@@ -42,8 +42,9 @@ class IntegratedGradients(Attribution):
     Notes
     -----
     Axioms: completeness (measured, within 0.1 % of the spread of the outputs, for every baseline), dummy, linearity,
-    implementation invariance. Cost: ``n_steps`` gradients a row and baseline. A baseline that no row resembles (zeros
-    for one-hot or unscaled columns) explains the difference to a row that does not exist.
+    implementation invariance. Cost: ``n_steps`` gradients a row and baseline. Biased by the baseline: one that no row
+    resembles (zeros for one-hot or unscaled columns) explains the difference to a row that does not exist, and a column
+    that is at its baseline gets 0 whatever the network does with it.
 
     With ``baseline="background"`` it is what `ExpectedGradients` estimates, without sampling, at as many times the
     cost as the background has rows.

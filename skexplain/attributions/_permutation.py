@@ -68,9 +68,14 @@ class Permutation(Attribution):
     around 0 and may come out negative; `feature_importances_` clips these at 0. Standard errors are over rows
     for losses (columns compared on the same rows), over repeats, that is shuffling noise only, for scorers.
     Cost: ``n_repeats`` predictions a row and column, of which all but the first layer's rank-one update is
-    shared. Shuffling breaks the ties between correlated columns and so asks the network about rows that do not
-    exist; group such columns (``groups="correlated"``), or use ``conditional=True``. On a linear network under
-    squared error the value is ``2 w_j^2 Var(x_j)``, with ``conditional=True`` ``2 w_j^2 Var(x_j | x_-j)``.
+    shared.
+
+    Axioms: dummy, exactly (``conditional=True`` too: what the network does not read may be drawn as it likes); symmetry
+    up to the standard error; implementation invariance. Not complete: what columns do together is counted for each of
+    them. On a linear network under squared error the value is ``2 w_j^2 Var(x_j)``, with ``conditional=True``
+    ``2 w_j^2 Var(x_j | x_-j)``. Biased by rows that do not exist: shuffling breaks the ties between correlated columns;
+    group such columns (``groups="correlated"``), or use ``conditional=True``. On training rows it is biased by what the
+    network knows by heart.
 
     Conditional: numbers are predicted by ridge regression from the other columns and their residuals shuffled, those
     of a group by one shuffle. Columns of at most 10 values, and text, are drawn from class probabilities that a

@@ -39,7 +39,8 @@ class Saliency(Attribution):
     Notes
     -----
     Cost: one gradient a row. Axioms: dummy, implementation invariance. Not complete, not signed. On a linear
-    network the scaled values are ``|w_j| E|x_j - mean_j|``.
+    network the scaled values are ``|w_j| E|x_j - mean_j|``. Biased where the network bends: a column on which it has
+    saturated gets nothing, and at a kink the next row may get another answer.
 
     References
     ----------

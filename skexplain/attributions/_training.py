@@ -62,9 +62,11 @@ class VIANN(_Watched):
 
     Axioms: none of those of a function's attributions. Not even dummy: the weights of a column that the later layers
     ignore may vary. A column that is always 0, as a constant one is behind standardisation, keeps its initial weights,
-    and scores 0 without weight decay. A column measured in smaller units has larger weights, hence the warning. There
-    is no standard error: train with several seeds to see the spread. On a linear network trained by small steps from
-    small weights the score grows with ``|w_i|^3``.
+    and scores 0 without weight decay. There is no standard error: train with several seeds to see the spread. On a
+    linear network trained by small steps from small weights the score grows with ``|w_i|^3``. Biased by units: a column
+    measured in smaller ones has larger weights, hence the warning; by noise in the steps, which moves the weights of
+    useless columns too; and by all that the layers behind do. Cost: a pass over the first layer's weights each epoch or
+    step, no prediction.
 
     References
     ----------
@@ -137,7 +139,16 @@ _PARAMETERS = """
     skexplain.training.WeightHistory : the samples themselves, and pictures of them.
 """
 
-_EXAMPLE = """
+#: What holds for all of these figures, behind what is said of each.
+_NOTES = """
+    Axioms: none of those of a function's attributions, not even dummy; see `VIANN`. Cost: a pass over the first layer's
+    weights each epoch or step, no prediction.
+
+    References
+    ----------
+    C. R. de Sá, "Variance-based feature importance in neural networks", Discovery Science 2019, for the idea to watch
+    the weights of the first layer; this figure of them is not from there.
+
     Examples
     --------
     >>> from sklearn.datasets import load_diabetes
@@ -156,8 +167,9 @@ class WeightStd(_Figure):
 {_PARAMETERS}
     Notes
     -----
-    ``s_i = sum_h sd_t(w_ih)``, the deviation over the samples (divided by their number).
-{_EXAMPLE.replace("<name>", "weight_std")}"""
+    ``s_i = sum_h sd_t(w_ih)``, the deviation over the samples (divided by their number). Biased by units and by noise
+    in the steps, as `VIANN` is: a weight that swings about its final value scores like one that went there from afar.
+{_NOTES.replace("<name>", "weight_std")}"""
 
     figure = "std"
 
@@ -169,8 +181,8 @@ class WeightRange(_Figure):
 {_PARAMETERS}
     Notes
     -----
-    ``s_i = sum_h (max_t w_ih - min_t w_ih)``.
-{_EXAMPLE.replace("<name>", "weight_range")}"""
+    ``s_i = sum_h (max_t w_ih - min_t w_ih)``. Biased by units, as `VIANN` is, and by outliers: two samples count.
+{_NOTES.replace("<name>", "weight_range")}"""
 
     figure = "range"
 
@@ -183,8 +195,8 @@ class WeightMeanAbs(_Figure):
 {_PARAMETERS}
     Notes
     -----
-    ``s_i = sum_h mean_t |w_ih|``.
-{_EXAMPLE.replace("<name>", "weight_mean_abs")}"""
+    ``s_i = sum_h mean_t |w_ih|``. Biased by units, as `VIANN` is, and towards what the weights were before training.
+{_NOTES.replace("<name>", "weight_mean_abs")}"""
 
     figure = "mean_abs"
 
@@ -198,7 +210,7 @@ class WeightPathLength(_Figure):
     Notes
     -----
     ``s_i = sum_h sum_t |w_ih(t + 1) - w_ih(t)|`` over successive samples: from step to step the ways are longer
-    than from epoch to epoch.
-{_EXAMPLE.replace("<name>", "weight_path_length")}"""
+    than from epoch to epoch. Biased by units, as `VIANN` is, and by noise in the steps, which only ever adds.
+{_NOTES.replace("<name>", "weight_path_length")}"""
 
     figure = "path_length"
