@@ -32,7 +32,8 @@ class ExpectedGradients(Attribution):
     n_samples : int, default=100
         Gradients a row, at least 10: one on each path, or two if there are samples enough for paths from all
         background rows. Background rows are used equally often and positions on the paths are stratified, so the error
-        falls faster than ``1 / sqrt(n_samples)``; it is reported.
+        falls faster than ``1 / sqrt(n_samples)``. The standard error that is reported knows only a part of this; see
+        Notes.
 
     Raises
     ------
@@ -55,6 +56,11 @@ class ExpectedGradients(Attribution):
     ``beta_j = Cov(c_j, C) / Var(C)``. The beta sum to one, so the values add up to Delta exactly, and their
     variance is smaller by the share that C explains. Because that would hide a gradient that is cut
     somewhere, some rows are first integrated along whole paths, where nothing is corrected.
+
+    The standard error is over paths. What of c_j goes linearly with b_j is left to chance only as far as a last turn
+    through the background is not complete, and is counted so. That the positions are stratified, and all else that the
+    background rows have been used equally often for, makes the values better than it says: on smooth networks with
+    many samples its 95 % intervals cover nearly always. Of fewer than 20 paths they are too short.
 
     References
     ----------
@@ -82,10 +88,10 @@ class ExpectedGradients(Attribution):
         rng, checking = rng.spawn(2)
         gap = check_paths(network, X, background, target, checking)
         delta = pick(network.predict(X), target) - network.predict(background).mean(axis=0)[target]
-        c = _Moments(X.shape)
+        c = _Moments(X.shape, background)
         try:
             for rows, which, nodes in self._draws(X, len(background), rng):
-                c.add(rows, network.path_contributions(X[rows], background, which, nodes, target[rows]))
+                c.add(rows, which, network.path_contributions(X[rows], background, which, nodes, target[rows]))
         except KeyboardInterrupt:
             if c.n.min() < MIN_PATHS:
                 raise
@@ -124,45 +130,62 @@ def row_hash(X: NDArray, rng: np.random.Generator) -> NDArray:
 
 
 class _Moments:
-    """First and second moments of samples c (q, n, *features) and of their sums C over features.
+    """First and second moments of samples c (q, n, *features), of their sums C over features, and of their starts h.
 
-    Of their differences to each row's first sample, so that what all samples share takes no digits.
+    Of c as differences to each row's first sample, so that what all samples share takes no digits; of the background
+    rows, in which the paths start, each column by itself, with mean 0 and deviation 1.
     """
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], background: NDArray) -> None:
         self.shape, self.width = shape, math.prod(shape[1:])
         self.origin = np.zeros((shape[0], self.width))
-        # of each row: c, c², cC, C, C² and their number; one array, so that an interruption finds all or nothing added
-        self.sums = np.zeros((shape[0], 3 * self.width + 3))
+        flat = background.reshape(len(background), -1)
+        h, spread = flat - flat.mean(axis=0, dtype=np.float64), flat.std(axis=0, dtype=np.float64)
+        self.h = np.divide(h, spread, out=np.zeros(h.shape), where=spread > 1e-12 * np.abs(flat).max(axis=0))
+        # of each row: c, c², cC, ch, h, h², hC, C, C² and their number; one array, so that an interruption finds all or
+        # nothing added
+        self.sums = np.zeros((shape[0], 7 * self.width + 3))
 
     @property
     def n(self) -> NDArray:
         """Samples of each row."""
         return self.sums[:, -1].astype(int)
 
-    def add(self, rows: slice, c: NDArray) -> None:
-        """More samples of some rows; ``c`` is changed."""
+    def add(self, rows: slice, which: NDArray, c: NDArray) -> None:
+        """More samples of some rows, on paths from rows ``which`` of the background; ``c`` is changed."""
         c = c.reshape(*c.shape[:2], self.width)
         if not self.sums[rows, -1].any():
             self.origin[rows] = c[0]
         c -= self.origin[rows].astype(c.dtype)
-        C = c.sum(axis=2, dtype=c.dtype)
-        products = np.einsum("qnj,qnj->nj", c, c), np.einsum("qnj,qn->nj", c, C)
+        C, h = c.sum(axis=2, dtype=c.dtype), self.h.astype(c.dtype)[which]
+        of_c = np.einsum("qnj,qnj->nj", c, c), np.einsum("qnj,qn->nj", c, C), np.einsum("qnj,qnj->nj", c, h)
+        of_h = h.sum(axis=0), np.einsum("qnj,qnj->nj", h, h), np.einsum("qnj,qn->nj", h, C)
         totals = np.stack([C.sum(axis=0), (C * C).sum(axis=0), np.full(c.shape[1], len(c))], axis=1)
-        self.sums[rows] += np.concatenate([c.sum(axis=0), *products, totals], axis=1)
+        self.sums[rows] += np.concatenate([c.sum(axis=0), *of_c, *of_h, totals], axis=1)
 
     def controlled_mean(self, delta: NDArray) -> tuple[NDArray, NDArray]:
         """Mean of c with C as control variate of known mean ``delta``, and its standard error."""
         n, d = self.sums[:, -1:], self.width
-        mean, squares, products = (self.sums[:, k * d : (k + 1) * d] / n for k in range(3))
-        mean_C, squares_C = self.sums[:, [-3]] / n, self.sums[:, [-2]] / n
-        variance = np.maximum(squares - mean**2, 0)
-        covariance = products - mean * mean_C
-        variance_C = np.maximum(squares_C - mean_C**2, 0)
+        c, cc, cC, ch, h, hh, hC = (self.sums[:, k * d : (k + 1) * d] / n for k in range(7))
+        C, CC = self.sums[:, [-3]] / n, self.sums[:, [-2]] / n
         origin_C = self.origin.sum(axis=1, keepdims=True)
-        varies = variance_C > 1e-12 * np.maximum((mean_C + origin_C) ** 2, np.finfo(np.float64).tiny)
-        beta = np.where(varies, covariance / np.where(varies, variance_C, 1), 0)
-        left = np.maximum(variance - beta * covariance, 0)
-        values = self.origin + mean + beta * (delta[:, None] - origin_C - mean_C)
-        # two degrees of freedom are spent, on the mean and on beta
-        return values.reshape(self.shape), np.sqrt(left / (n - 2)).reshape(self.shape)
+        var_C, size_C = CC - C**2, (C + origin_C) ** 2
+        beta, gamma = _ratio(cC - c * C, var_C, size_C), _ratio(hC - h * C, var_C, size_C)
+        values = self.origin + c + beta * (delta[:, None] - origin_C - C)
+        left = np.maximum(cc - c**2 - beta * (cC - c * C), 0)
+        # of that, what the regression on h explains too
+        along = ch - c * h - gamma * (cC - c * C)
+        explained = along * _ratio(along, hh - h**2 - gamma * (hC - h * C), hh)
+        # degrees of freedom are spent on the mean, on beta, and on the slope of h
+        left, inner = left * n / (n - 2), np.maximum(left - explained, 0) * n / (n - 3)
+        inner, m = np.minimum(inner, left), len(self.h)
+        # whole turns through the background balance it, and so does the last one, of r paths, to a share of r / m
+        r = n % m
+        variance = inner / n + (left - inner) * r * (1 - r / m) / n**2
+        return values.reshape(self.shape), np.sqrt(variance).reshape(self.shape)
+
+
+def _ratio(covariance: NDArray, variance: NDArray, size: NDArray) -> NDArray:
+    """``covariance / variance``; 0 where the variance is rounding."""
+    varies = variance > 1e-12 * np.maximum(size, np.finfo(np.float64).tiny)
+    return np.where(varies, covariance / np.where(varies, variance, 1), 0)

@@ -9,6 +9,8 @@ from skexplain._network import Network
 from skexplain.attributions import ExpectedGradients, IntegratedGradients
 from skexplain.attributions._expected_gradients import row_hash
 
+from .games import dense
+
 RNG = np.random.default_rng(0)
 X, B = RNG.normal(size=(30, 4)), RNG.normal(size=(25, 4))
 TARGET = np.zeros(len(X), int)
@@ -57,12 +59,43 @@ def test_equals_integrated_gradients_averaged_over_the_background():
     assert np.quantile(z, 0.95) < 2.5
 
 
-def test_standard_error_covers_the_truth():
-    inside = [
-        np.abs(r.values[:, :2] - exact()) <= 1.96 * r.error[:, :2] for r in (attribute(100, s) for s in range(100))
-    ]
-    # strata and the balanced background make the true error smaller than the one reported
-    assert np.mean(inside) >= 0.9
+def of_dense(activation):
+    """A network, and its values by integration from each background row."""
+    net = dense(4, activation=activation)
+    from_each = IntegratedGradients(n_steps=256, baseline="background")
+    return net, from_each.attribute(net, X, B, TARGET, np.random.default_rng(0)).values
+
+
+PROBLEMS = {
+    "product": lambda: (Product(), exact()),
+    "relu": lambda: of_dense("relu"),
+    "tanh": lambda: of_dense("tanh"),
+}
+
+
+@pytest.mark.parametrize(
+    ("problem", "n_samples"),
+    [("product", 30), ("product", 100), ("product", 200), ("relu", 20), ("relu", 60), ("tanh", 20)],
+)
+def test_standard_error_covers_the_truth(problem, n_samples, monkeypatch):
+    """Before the background has been used up, between turns, and with two gradients on a path."""
+    monkeypatch.setattr("skexplain.attributions._expected_gradients.check_paths", lambda *args: None)  # slow at kinks
+    (net, truth), inside = PROBLEMS[problem](), []
+    for seed in range(200):
+        got, k = attribute(n_samples, seed, net), truth.shape[1]
+        inside.append(np.abs(got.values[:, :k] - truth) <= 1.96 * got.error[:, :k])
+    assert 0.9 <= np.mean(inside) <= 0.99
+
+
+@pytest.mark.parametrize(("problem", "n_samples"), [("product", 60), ("relu", 400), ("tanh", 60), ("tanh", 200)])
+def test_standard_error_is_rather_too_large_where_strata_leave_little_to_chance(problem, n_samples, monkeypatch):
+    monkeypatch.setattr("skexplain.attributions._expected_gradients.check_paths", lambda *args: None)
+    (net, truth), off = PROBLEMS[problem](), []
+    for seed in range(50):
+        got, k = attribute(n_samples, seed, net), truth.shape[1]
+        off.append((got.values[:, :k] - truth) / got.error[:, :k])
+    assert np.mean(np.abs(off) <= 1.96) >= 0.95
+    assert 0.25 < np.sqrt(np.mean(np.square(off))) < 0.9  # at most four times
 
 
 def test_standard_error_falls_with_samples():
@@ -121,8 +154,8 @@ def test_an_interruption_while_samples_are_added_leaves_them_out(monkeypatch):
 
         net = Product()
         with monkeypatch.context() as m:
-            if place == "einsum":  # two a block
-                m.setattr(np, "einsum", partial(interrupted, original=np.einsum, most=3))
+            if place == "einsum":  # five a block
+                m.setattr(np, "einsum", partial(interrupted, original=np.einsum, most=7))
             else:
                 m.setattr(net, place, partial(interrupted, original=net.path_contributions), raising=False)
             with pytest.warns(UserWarning, match="first 10 paths"):
