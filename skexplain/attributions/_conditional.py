@@ -19,10 +19,8 @@ FEWEST_ROWS = 20
 #: Penalties that the ridge regression chooses among, for standardised columns.
 ALPHAS = np.logspace(-3, 4, 8)
 
-#: From a generator to other values of a group's columns, ``(n, n_columns_of_group)``.
-Shuffle = Callable[[np.random.Generator], NDArray]
-#: From an order of the rows, and the generator, to other values of some columns.
-_Draw = Callable[[NDArray, np.random.Generator], NDArray]
+#: From an order of the rows, and a generator, to other values of some columns, ``(n, n_columns)``.
+Shuffle = Callable[[NDArray, np.random.Generator], NDArray]
 #: Rows to fit on and rows to predict.
 _Folds = Sequence[tuple[NDArray, NDArray]]
 
@@ -126,11 +124,10 @@ def _shuffle(
     values: NDArray, columns: Sequence[_Column], others: NDArray, residuals: NDArray, folds: _Folds
 ) -> Shuffle:
     """The shuffle of one group of columns, given the standardised others, and what these leave of the group's."""
-    n = len(values)
     if not others.any():
-        return lambda rng: values[rng.permutation(n)]
+        return lambda order, rng: values[order]
     number = np.array([c.codes is None for c in columns])
-    parts: list[tuple[NDArray, _Draw]] = []
+    parts: list[tuple[NDArray, Shuffle]] = []
     if number.any():
         owner = np.repeat(np.arange(len(columns)), [c.predictors.shape[1] for c in columns])
         at = np.flatnonzero(number)
@@ -146,8 +143,7 @@ def _shuffle(
         for k in [np.arange(len(at))] if together else np.arange(len(at))[:, None]:
             parts.append((at[k], _quantiles(values[:, at[k]], codes[:, k], others, folds)))
 
-    def shuffle(rng: np.random.Generator) -> NDArray:
-        order = rng.permutation(n)
+    def shuffle(order: NDArray, rng: np.random.Generator) -> NDArray:
         new = np.empty(values.shape, dtype=np.float64 if values.dtype.kind in "biuf" else object)
         for at, draw in parts:
             new[:, at] = draw(order, rng)
@@ -156,7 +152,7 @@ def _shuffle(
     return shuffle
 
 
-def _moved(numbers: NDArray, residuals: NDArray) -> _Draw:
+def _moved(numbers: NDArray, residuals: NDArray) -> Shuffle:
     """Numbers keep what was predicted of them, and their residuals are shuffled."""
     predicted = numbers - residuals
     # whole numbers, such as ages and codes, stay what they can be
@@ -170,7 +166,7 @@ def _moved(numbers: NDArray, residuals: NDArray) -> _Draw:
     return draw
 
 
-def _quantiles(values: NDArray, codes: NDArray, others: NDArray, folds: _Folds) -> _Draw:
+def _quantiles(values: NDArray, codes: NDArray, others: NDArray, folds: _Folds) -> Shuffle:
     """The probabilities of patterns are predicted, and the patterns' places in their distribution shuffled."""
     _, first, pattern = np.unique(codes, axis=0, return_index=True, return_inverse=True)
     pattern, rows = pattern.ravel(), np.arange(len(values))

@@ -27,8 +27,8 @@ from ._spread import check_rows_differ
 BLOCK = 2**22
 #: Most numbers of rows, or of outputs, formed at once.
 NUMBERS = 2**19
-#: Falls of single rows kept for the error of their mean: of all rows, or evenly spaced ones.
-KEPT = 2**20
+#: Falls of single rows kept for the error of their mean: of all rows, or evenly spaced ones, and of how many at least.
+KEPT, FEWEST = 2**18, 200
 
 
 class Permutation(Attribution):
@@ -65,8 +65,9 @@ class Permutation(Attribution):
     Notes
     -----
     Baseline and shuffled score use the same rows (paired). Values are signed: an unused column scatters
-    around 0 and may come out negative; `feature_importances_` clips these at 0. Standard errors are over rows
-    for losses (columns compared on the same rows), over repeats, that is shuffling noise only, for scorers.
+    around 0 and may come out negative; `feature_importances_` clips these at 0. Standard errors of losses are over
+    rows, each of which counts twice: what is lost where it gets another row's column, and where another gets its own.
+    Those of scorers are over repeats, that is shuffling noise only.
     Cost: ``n_repeats`` predictions a row and column, of which all but the first layer's rank-one update is
     shared.
 
@@ -128,26 +129,48 @@ class Permutation(Attribution):
         ask_model = not by_loss and hasattr(network, "stand_ins")
         of_rows = losses(network, y) if by_loss else None if ask_model else scores_of_rows(network, y, self.scoring)
         score = None if of_rows or self.scoring is None else _scorer(network, X, y, self.scoring)
-        step = max(1, len(X) * len(groups) // KEPT)
+        step = max(1, min(-(-len(X) * len(groups) // KEPT), len(X) // FEWEST)) if by_loss else len(X)
         falls = _Falls(network, X, groups, of_rows, score, ask_model, step)
         # a seed for each shuffle, so that no result depends on another
         seeds = rng.integers(2**63, size=(self.n_repeats, len(groups)))
         shuffles = conditional_shuffles(X, groups, rng) if self.conditional else _shuffles(X, groups)
         means: list[NDArray] = []
-        of_some = np.zeros(())
+        of_some = np.zeros((3, 0, 0))
         try:
             for mean, some in in_turn(self.n_jobs, falls, ((shuffles, repeat) for repeat in seeds)):
+                of_some = of_some + some if means else some
                 means.append(mean)
-                of_some = of_some + some
         except KeyboardInterrupt:
             if not means:
                 raise
             message = f"Interrupted: permutation importance of {len(means)} of {self.n_repeats} repeats."
             warnings.warn(message, InterruptedWarning, stacklevel=2)
         # rows are what the error of a loss is about, repeats that of a score
-        d, n = (of_some.T / len(means), len(X)) if by_loss else (np.array(means), len(means))
-        error = d.std(axis=0, ddof=1) / np.sqrt(n) if len(d) > 1 else np.full(len(groups), np.nan)
+        if by_loss:
+            error = _error_over_rows(of_some, len(means), len(X))
+        else:
+            d, n = np.array(means), len(means)
+            error = d.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full(len(groups), np.nan)
         return np.mean(means, axis=0), error
+
+
+def _error_over_rows(of_some: NDArray, n_repeats: int, n: int) -> NDArray:
+    """Standard error of the mean of falls g(x, x'), each of a row x that got a column of a row x'.
+
+    A row takes part in the falls where it gets and in those where it gives, and the mean has the variance of the sums
+    of both, over n. In these the variance of single falls is counted twice, as each has a row on either side.
+
+    Parameters
+    ----------
+    of_some : ndarray of shape (3, n_groups, n_some)
+        Of some rows the sum over the repeats of the falls where they get, where they give, and of the first squared.
+    """
+    variance = np.empty(of_some.shape[1])
+    for g, (got, given, squares) in enumerate(of_some.swapaxes(0, 1)):
+        single = squares.mean() / n_repeats - (got.mean() / n_repeats) ** 2
+        both = (got + given).var(ddof=1) / n_repeats**2 - single / n_repeats
+        variance[g] = max(both, got.var(ddof=1) / n_repeats**2)
+    return np.sqrt(variance / n)
 
 
 @dataclass(frozen=True)
@@ -175,18 +198,19 @@ class _Falls:
     step: int
 
     def __call__(self, shuffles: Sequence[Callable], seeds: NDArray) -> tuple[NDArray, NDArray]:
-        """Falls of the score ``(n_groups,)``, and of some rows ``(n_groups, n_some)``."""
+        """Falls of the score ``(n_groups,)``, and of some rows, see `_error_over_rows`, ``(3, n_groups, n_some)``."""
         blocks = chunks(len(self.groups), BLOCK // len(self.X))
         means, some = zip(*(self._of_block(self.groups[b], shuffles[b], seeds[b]) for b in blocks), strict=True)
-        return np.concatenate(means), np.concatenate(some)
+        return np.concatenate(means), np.concatenate(some, axis=1)
 
     def _of_block(
         self, groups: Sequence[NDArray], shuffles: Sequence[Callable], seeds: NDArray
     ) -> tuple[NDArray, NDArray]:
-        draws = [shuffle(np.random.default_rng(seed)) for shuffle, seed in zip(shuffles, seeds, strict=True)]
+        generators, n = [np.random.default_rng(seed) for seed in seeds], len(self.X)
+        orders = [rng.permutation(n) for rng in generators]
+        draws = [shuffle(*drawn) for shuffle, *drawn in zip(shuffles, orders, generators, strict=True)]
         # nothing replaced, then each group alone: in one call, so that both are rounded alike
         which = np.eye(len(groups) + 1, len(groups), k=-1, dtype=bool)
-        n = len(self.X)
         if self.ask_model:
             return self._of_scores(self.network.stand_ins(*self._rows(slice(n), groups, draws), groups, which))
         size = min(NUMBERS // self.X[0].size, NUMBERS // (len(which) * self.network.n_outputs))
@@ -194,13 +218,17 @@ class _Falls:
         outputs = (self.network.predict_replaced(*self._rows(b, groups, draws), groups, which) for b in blocks)
         if self.of_rows is None:
             return self._of_scores(np.concatenate(list(outputs), axis=1))
-        total, some = np.zeros(len(groups)), []
+        total, some = np.zeros(len(groups)), np.zeros((3, len(groups), -(-n // self.step)))
         for rows, out in zip(blocks, outputs, strict=True):
             values = self.of_rows(out, rows)
             falls = values[0] - values[1:]
             total += falls.sum(axis=1)
-            some.append(falls[:, -rows.start % self.step :: self.step])
-        return total / n, np.concatenate(some, axis=1)
+            got, place = falls[:, -rows.start % self.step :: self.step], -(-rows.start // self.step)
+            some[::2, :, place : place + got.shape[1]] = got, got**2
+            for given, order, fall in zip(some[1], orders, falls, strict=True):
+                giver, left = np.divmod(order[rows], self.step)
+                given[giver[left == 0]] = fall[left == 0]
+        return total / n, some
 
     def _rows(self, rows: slice, groups: Sequence[NDArray], draws: list[Any]) -> tuple[NDArray, NDArray]:
         """Some rows of X, and what their columns are replaced by."""
@@ -213,7 +241,7 @@ class _Falls:
     def _of_scores(self, answers: Iterable[Any]) -> tuple[NDArray, NDArray]:
         assert self.score is not None
         baseline, *alone = map(self.score, answers)
-        return baseline - np.array(alone), np.empty((len(alone), 0))
+        return baseline - np.array(alone), np.empty((3, len(alone), 0))
 
 
 @dataclass(frozen=True)
@@ -233,11 +261,11 @@ class _Reordered:
 
 
 def _shuffles(X: NDArray, groups: Sequence[NDArray]) -> list[Callable]:
-    """For each group of columns a function that draws it from other rows."""
+    """For each group of columns a function that gives it in an order of the rows."""
     flat = X.reshape(len(X), -1)
 
-    def shuffle(columns: NDArray, rng: np.random.Generator) -> _Reordered:
-        return _Reordered(flat, rng.permutation(len(flat)), columns)
+    def shuffle(columns: NDArray, order: NDArray, rng: np.random.Generator) -> _Reordered:
+        return _Reordered(flat, order, columns)
 
     return [partial(shuffle, columns) for columns in groups]
 

@@ -101,7 +101,8 @@ def test_one_group_of_all_columns_is_plainly_shuffled():
 
 def draws(X, groups, seed=0):
     shuffles = conditional_shuffles(X, groups, np.random.default_rng(seed))
-    return [shuffle(np.random.default_rng(seed)) for shuffle in shuffles]
+    order, rng = np.random.default_rng(seed).permutation(len(X)), np.random.default_rng(seed)
+    return [shuffle(order, rng) for shuffle in shuffles]
 
 
 def test_discrete_columns_follow_the_others():

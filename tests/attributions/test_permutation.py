@@ -28,10 +28,41 @@ def test_closed_form_under_squared_error():
     assert error[3] == 0
 
 
-def test_standard_error_covers_another_sample():
-    mean, error = importances(n_repeats=1)
-    truth = 2 * W**2
-    assert (np.abs(mean - truth)[:3] < 4 * error[:3]).all()
+@pytest.mark.parametrize(("n_repeats", "noise"), [(1, 0.0), (5, 0.0), (20, 0.0), (5, 3.0)])
+def test_standard_error_covers_other_samples(n_repeats, noise):
+    """Of rows whose columns are what others get, too: without that, intervals of 20 repeats covered in 70 %."""
+    inside = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        rows = rng.normal(size=(200, 4))
+        y = rows @ W + noise * rng.normal(size=200)
+        mean, error = Permutation(n_repeats=n_repeats).importances(NET, rows, y, ALONE, rng)
+        inside.append(np.abs(mean - 2 * W**2)[:3] <= 1.96 * error[:3])
+    assert 0.9 <= np.mean(inside) <= 0.99
+
+
+def test_standard_error_by_hand():
+    """From all falls, of each row and repeat, looked up one by one."""
+    got = []
+
+    class Looked(DenseNetwork):
+        def predict_replaced(self, X, reference, groups, coalitions):
+            got.append(reference.copy())
+            return super().predict_replaced(X, reference, groups, coalitions)
+
+    net = Looked([W[:, None]], [np.zeros(1)], "identity", Head("linear", 1))
+    rows, y = X[:30], Y[:30] + RNG.normal(size=30)
+    _, error = Permutation(n_repeats=3).importances(net, rows, y, ALONE, np.random.default_rng(0))
+    for j in range(3):
+        gets, gives, falls = np.zeros(30), np.zeros(30), []
+        for reference in got:
+            for i, value in enumerate(reference[:, j]):
+                giver = int(np.flatnonzero(rows[:, j] == value)[0])
+                falls.append((rows[i] @ W + W[j] * (value - rows[i, j]) - y[i]) ** 2 - (rows[i] @ W - y[i]) ** 2)
+                gets[i] += falls[-1] / 3
+                gives[giver] += falls[-1] / 3
+        variance = max((gets + gives).var(ddof=1) - np.var(falls) / 3, gets.var(ddof=1))
+        assert error[j] == pytest.approx(np.sqrt(variance / 30))
 
 
 def test_groups_are_shuffled_together():
