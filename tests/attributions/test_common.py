@@ -11,7 +11,7 @@ from skexplain._dense_network import DenseNetwork
 from skexplain._explain import _asked, _attributed
 from skexplain._head import Head
 from skexplain._subject import Subject
-from skexplain.attributions import ATTRIBUTIONS, Attributed, get_attribution
+from skexplain.attributions import ATTRIBUTIONS, Attributed, KernelSHAP, ShapleySampling, get_attribution
 
 RNG = np.random.default_rng(0)
 D = 5
@@ -91,6 +91,24 @@ def test_completeness(name, net):
     base = net.predict(get_attribution(name).reference(B)).mean()
     delta = net.predict(X)[:, 0] - base
     np.testing.assert_allclose(local(name, net).sum(axis=1), delta, atol=1e-3 * delta.std())
+
+
+@pytest.mark.parametrize("strategy", [ShapleySampling(tol=0, max_evals=640), KernelSHAP(tol=0, max_evals=640)], ids=str)
+def test_sampled_shapley_values_keep_the_laws_within_their_error(strategy):
+    """By default the networks here have so few coalitions that all of them are asked."""
+    net = smooth()
+    V = np.random.default_rng(3).normal(size=(8, 2))
+    both = DenseNetwork([net.weights[0], np.c_[V, V.sum(axis=1)]], [net.biases[0], np.zeros(3)], "tanh", OUTPUTS)
+    f, g, of_sum = (strategy.attribute(both, X, B, np.full(len(X), k), np.random.default_rng(k)) for k in range(3))
+    assert of_sum.error[:, [0, 1, 3]].min() > 0  # drawn, each with other seeds
+
+    def z(difference, *errors):
+        return (np.abs(difference) / np.maximum(1e-9, np.sqrt(sum(e**2 for e in errors)))).max()
+
+    assert z(f.values[:, 1] - f.values[:, 3], f.error[:, 1], f.error[:, 3]) < 5
+    assert z(f.values + g.values - of_sum.values, f.error, g.error, of_sum.error) < 5
+    assert z(f.values[:, [2, 4]], f.error[:, [2, 4]]) < 5
+    assert f.error.max() < 0.1 * np.abs(f.values).max()
 
 
 @every_local

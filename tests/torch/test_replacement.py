@@ -1,4 +1,4 @@
-"""Replacement and gradient strategies on torch networks, beside captum's."""
+"""Replacement and gradient strategies on torch networks, beside captum's and shap's."""
 
 import copy
 
@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from skexplain.attributions import Ablation, InputXGradient, IntegratedGradients, Occlusion, SmoothGrad
+from skexplain.attributions import (
+    Ablation,
+    ExpectedGradients,
+    InputXGradient,
+    IntegratedGradients,
+    Occlusion,
+    SmoothGrad,
+)
 from skexplain.torch._network import torch_network
 from tests.torch.nets import D, stack, straight
 
@@ -118,3 +125,13 @@ def test_smoothgrad():
         abs=False,
     ).numpy()
     assert (np.abs(got.values - np.abs(want)) < 5 * np.hypot(got.error, 0.01 * np.abs(want).max())).all()
+
+
+def test_expected_gradients():
+    """GradientShap draws background rows and positions at random: both go to the same limit."""
+    got = ours(ExpectedGradients(n_samples=4000), NETS["nested"])
+    torch.manual_seed(0)
+    parts = [captums(captum.attr.GradientShap, NETS["nested"], baselines=B, n_samples=300) for _ in range(20)]
+    want, error = np.mean(parts, axis=0), np.std(parts, axis=0, ddof=1) / np.sqrt(20)
+    assert error.max() < 0.02 * np.abs(want).max()
+    assert (np.abs(got.values - want) < 4.5 * np.hypot(got.error, error) + 1e-6).all()
