@@ -538,6 +538,16 @@ def test_spellings_of_a_layer_for_lrp(rule):
         np.testing.assert_allclose(other, first, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("strategy", [DeepLIFT(baseline="mean"), DeepSHAP(), LRP()], ids=str)
+def test_a_row_that_is_the_only_reference(strategy):
+    """What it gets is 0 to rounding, of which nothing needs to add up."""
+    rows = X.astype(np.float32)
+    got = skexplain.explain(mlp().float(), rows, background=rows[:1], attribution=strategy, target=0)
+    if strategy.complete:
+        np.testing.assert_allclose(got.values[0], 0, atol=1e-6)
+    assert np.abs(got.values[1:]).max() > 0.1
+
+
 def test_weights_that_cannot_be_read_are_refused_by_lrp():
     W = torch.randn(2, 3, 3, dtype=torch.float64)
     net = Body(lambda net, x: net.b(torch.bmm(x.view(-1, 2, 3).transpose(0, 1), W).sum(0)))
