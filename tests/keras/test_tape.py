@@ -335,6 +335,14 @@ def test_what_no_rule_knows_is_refused_by_name(operation):
     assert snapshot(network.model) == before
 
 
+@pytest.mark.skipif(BACKEND != "torch", reason="operations of torch")
+def test_the_refused_operation_is_named_without_what_keras_says_of_its_layers():
+    network = as_network(net(layers.Dense(5), Own(lambda x: ops.top_k(x, 3)[0])), X)
+    with pytest.raises(UnsupportedLayerError) as caught:
+        DeepLIFT().attribute(network, X, B, TARGET, None)
+    assert caught.value.layer == "the operation 'topk'"
+
+
 @pytest.mark.parametrize("name", ["lstm", "attention"])
 def test_leaves_no_trace(name):
     model = NETS[name]()

@@ -68,6 +68,11 @@ class ZooLaws:
         outdated = support.outdated(self.framework)
         assert not outdated, outdated
 
+    @pytest.mark.slow
+    def test_what_decides_is_found_in_every_kind_of_input(self):
+        outdated = support.outdated_kinds(self.framework, self.asked)
+        assert not outdated, outdated
+
     @every
     def test_complete_or_refused(self, strategy):
         found = {name: zoo_outcome(strategy, self.framework, name) for name in NAMES}

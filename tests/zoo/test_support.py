@@ -3,14 +3,28 @@
 import numpy as np
 import pytest
 
-from skexplain.attributions import Attribution
+from skexplain.attributions import Attribution, get_attribution
 from tests.zoo import NAMES, support
 from tests.zoo.outcome import FRAMEWORKS, STRATEGIES, BareNetwork, Outcome, outcome
+from tests.zoo.planted import KINDS
 
 
 def test_every_strategy_on_every_network_in_every_framework():
     expected = {(s, n, f) for s in STRATEGIES for n in NAMES for f in FRAMEWORKS}
     assert support.read().keys() == expected
+
+
+def test_every_strategy_on_every_kind_of_input():
+    cells = support.read_planted()
+    assert cells.keys() == {(s, kind, f) for s in STRATEGIES for kind in KINDS for f in FRAMEWORKS}
+    # whoever divides the output finds what decides it, or says that it cannot
+    divides = [s for s in STRATEGIES if get_attribution(s).complete]
+    assert {cells[s, kind, f] for s in divides for kind in KINDS for f in FRAMEWORKS} == {
+        "found",
+        "refused: ValueError",
+    }
+    assert {cells["gradcam", "pictures", f] for f in FRAMEWORKS} == {"found"}
+    assert {cells["occlusion", kind, f] for kind in KINDS for f in FRAMEWORKS} == {"found"}
 
 
 def test_no_third_outcome():
@@ -27,6 +41,9 @@ def test_gaps_may_differ_by_a_power_of_ten():
     assert not support.same("complete, gap ≤ 1e-5", "refused: CompletenessError")
     assert not support.same("refused: UnsupportedLayerError", "refused: CompletenessError")
     assert not support.same("global", None)
+    assert support.same("in 30 % of the rows", "in 40 % of the rows")
+    assert not support.same("in 30 % of the rows", "in 50 % of the rows")
+    assert not support.same("found", "in 80 % of the rows")
 
 
 @pytest.mark.parametrize(("gap", "power"), [(0.0, -5), (3e-7, -5), (1e-5, -5), (1.1e-5, -4), (9.9e-4, -3)])
@@ -39,8 +56,12 @@ def test_what_is_written_is_read(tmp_path, monkeypatch):
     verdicts = ["global", "complete, gap ≤ 1e-4", "refused: CompletenessError"]
     keys = [(s, n, f) for s in STRATEGIES for n in NAMES for f in FRAMEWORKS]
     cells = {key: verdicts[k % 3] for k, key in enumerate(keys)}
-    support.PAGE.write_text(support.page(cells, {}), encoding="utf-8")
+    verdicts = ["found", "in 30 % of the rows", "not asked", "refused: ValueError"]
+    keys = [(s, kind, f) for s in STRATEGIES for kind in KINDS for f in FRAMEWORKS]
+    planted = {key: verdicts[k % 4 if k % 5 else 0] for k, key in enumerate(keys)}
+    support.PAGE.write_text(support.page(cells, planted, {}), encoding="utf-8")
     assert support.read() == cells
+    assert support.read_planted() == planted
 
 
 def test_reasons_are_without_remedies_and_without_numbers_that_differ():
