@@ -14,6 +14,7 @@ from ._columns import Groups, column_names, resolve_groups, sum_groups
 from ._head import Output
 from ._network import Network, chunks
 from ._subject import Subject, seed_of, subject_of, truth_of
+from ._wrap import unnested
 from .attributions._base import Attributed
 from .attributions._completeness import pick
 from .attributions._registry import get_attribution, same
@@ -224,7 +225,7 @@ def _retrained(
 
 def _watched(model: Any, s: Subject) -> tuple[NDArray, NDArray]:
     """Read off what a strategy's watcher has seen of the training."""
-    model = getattr(model, "_explained", getattr(model, "best_estimator_", model))
+    model = unnested(getattr(model, "_explained", model))
     last = model[-1] if isinstance(model, Pipeline) else model
     watcher, by = getattr(last, "_seen_training", (None, None))
     if not same(s.strategy, by):

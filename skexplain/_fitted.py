@@ -16,7 +16,7 @@ from ._head import Output
 from ._inputs import Inputs, Tabled, is_several
 from ._network import Network, chunks
 from ._subject import readable, reading, seed_of, truth_of
-from ._wrap import as_network, unwrap
+from ._wrap import as_network, unnested, unwrap
 from .exceptions import UnsupportedModelError
 
 
@@ -255,6 +255,7 @@ def from_fitted(
     >>> skexplain.from_fitted(net, X, y, random_state=0).feature_importances_.shape
     (4,)
     """
+    model = unnested(model)
     probe = FittedRegressor(model, classes=classes)
     probe._remember(X, y)
     kind = FittedRegressor if probe._seen[1] is None else FittedClassifier

@@ -18,6 +18,7 @@ from ._columns import Groups, resolve_groups, trace_columns
 from ._estimator import spread_rows
 from ._explain import importances
 from ._subject import is_network
+from ._wrap import unnested
 from .attributions import Permutation
 from .exceptions import CompletenessError, InterruptedWarning, UnsupportedModelError
 
@@ -115,7 +116,7 @@ def own_importances(
         models with ``feature_importances_`` these,
         summed back from a pipeline's columns to the user's. None for models without either.
     """
-    model = getattr(model, "best_estimator_", model)
+    model = unnested(model)
     last = _last(model)
     if is_network(last):
         if last is model and groups is None and hasattr(last, "importances_"):

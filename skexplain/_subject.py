@@ -21,7 +21,7 @@ from ._head import Output
 from ._inputs import Inputs, Tabled, is_several
 from ._network import Network
 from ._pipeline import units_of
-from ._wrap import EstimatorNetwork, as_network, frameworks, unwrap
+from ._wrap import EstimatorNetwork, as_network, frameworks, unnested, unwrap
 from .attributions._baseline import baseline_rows
 from .attributions._registry import get_attribution
 from .attributions._spread import alike
@@ -88,7 +88,7 @@ def subject_of(
     model = getattr(model, "best_estimator_", model)
     if background is None and hasattr(model, "_known_rows"):
         background = model._known_rows  # of a pipeline's user, in the columns in front of it
-    model = getattr(model, "_explained", model)
+    model = unnested(getattr(model, "_explained", model))
     if is_several(X) and not hasattr(model, "_check_rows"):
         model = Tabled(model, Inputs.of(X))
     if feature_names is None and isinstance(getattr(model, "_inputs", None), Inputs):  # Keras' models have a list

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, is_regressor
 from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -47,6 +48,19 @@ def unwrap(model: Any) -> tuple[Any, NDArray | None, bool]:
         labels = getattr(model, "classes_", None)
         return model.model_, labels, labels is None
     return model, None, False
+
+
+def unnested(model: Any) -> Any:
+    """The best model of a search; a pipeline that ends in a search or in another pipeline as one pipeline."""
+    model = getattr(model, "best_estimator_", model)
+    if not isinstance(model, Pipeline):
+        return model
+    last = unnested(model[-1])
+    if last is model[-1] and not isinstance(last, Pipeline):
+        return model
+    ending = [step for _, step in last.steps] if isinstance(last, Pipeline) else [last]
+    steps = [*(step for _, step in model.steps[:-1]), *ending]
+    return Pipeline([(str(k), step) for k, step in enumerate(steps)])
 
 
 def as_network(

@@ -16,6 +16,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.feature_selection import SelectFromModel, SelectKBest, VarianceThreshold, f_regression
 from sklearn.impute import KNNImputer, MissingIndicator, SimpleImputer
 from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline, make_union
 from sklearn.preprocessing import (
@@ -592,6 +593,18 @@ def test_fitted_pipelines():
     with pytest.raises(UnsupportedModelError, match=r"1 of the importances belong to several .*'age & bmi'.*groups"):
         _ = fitted.feature_importances_
     assert fitted.importances_.names[-1] == "age & bmi"
+
+
+def test_pipelines_that_end_in_pipelines_and_searches():
+    X, y = mixed_rows()
+    flat = make_pipeline(StandardScaler(), PCA(2), mlp()).fit(X, y)
+    nested = make_pipeline(StandardScaler(), make_pipeline(PCA(2), mlp())).fit(X, y)
+    searched = make_pipeline(StandardScaler(), GridSearchCV(make_pipeline(PCA(2), mlp()), {}, cv=2)).fit(X, y)
+    expected = skexplain.explain(flat, X, attribution="deepshap", random_state=0).values
+    for pipe in (nested, searched):
+        got = skexplain.explain(pipe, X, attribution="deepshap", random_state=0).values
+        np.testing.assert_array_equal(got, expected)
+        assert skexplain.from_fitted(pipe, X, y, random_state=0).feature_importances_.shape == (5,)
 
 
 def test_comparisons():
