@@ -32,11 +32,14 @@ def place_axes(
     --------
     >>> place_axes((28, 28, 3), 2, None, channels_first=False)
     (1, 2)
+    >>> place_axes((20, 3), 1, (20, 8), channels_first=True)  # steps whose 3 features have become 8
+    (1,)
     """
-    if len(features) == n_axes + 1:
-        first, last = (read is not None and features[k] == read[-1] for k in (0, -1))
-        channels_first = channels_first if first == last else first
-        return tuple(range(2, n_axes + 2)) if channels_first else tuple(range(1, n_axes + 1))
+    if len(features) == n_axes + 1 and (read is None or len(read) == len(features)):
+        first, last = _likeness(features[1:], features[0], read), _likeness(features[:-1], features[-1], read)
+        if first or last or read is None:
+            channels_first = channels_first if first == last else first > last
+            return tuple(range(2, n_axes + 2)) if channels_first else tuple(range(1, n_axes + 1))
     # a flat row that is cut into channels would be taken for one sequence
     if len(features) == n_axes and (n_axes > 1 or read is None or read[-1] == 1):
         return tuple(range(1, n_axes + 1))
@@ -45,6 +48,11 @@ def place_axes(
         "in the shape of pictures or sequences, to estimators by input_shape=, rather than have the network reshape "
         "them."
     )
+
+
+def _likeness(places: tuple[int, ...], n_channels: int, read: tuple[int, ...] | None) -> int:
+    """How much a row seen as channels of places is like what a convolution reads; layers before it may change either."""
+    return 0 if read is None else 2 * (places == read[:-1]) + (n_channels == read[-1])
 
 
 def no_convolution() -> UnsupportedModelError:

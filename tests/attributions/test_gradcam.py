@@ -85,6 +85,11 @@ def test_resized(maps, length, expected):
         ((8, 8), 2, (8, 8, 1), True, (1, 2)),
         ((9,), 1, (9, 1), True, (1,)),
         ((5, 2), 1, (5, 2), False, (1,)),
+        # layers before the convolution make other channels, or other places
+        ((5, 3), 1, (5, 8), True, (1,)),
+        ((3, 5), 1, (5, 8), False, (2,)),
+        ((9, 8, 3), 2, (9, 8, 6), True, (1, 2)),
+        ((3, 5), 1, (7, 3), False, (2,)),
     ],
 )
 def test_places(features, n_axes, read, first, expected):
@@ -92,7 +97,8 @@ def test_places(features, n_axes, read, first, expected):
 
 
 @pytest.mark.parametrize(
-    ("features", "n_axes", "read"), [((64,), 2, (8, 8, 1)), ((8,), 1, (4, 2)), ((2, 3, 4), 1, None)]
+    ("features", "n_axes", "read"),
+    [((64,), 2, (8, 8, 1)), ((8,), 1, (4, 2)), ((2, 3, 4), 1, None), ((5, 3), 1, (6, 8)), ((5, 3), 1, (5, 3, 8))],
 )
 def test_rows_without_places(features, n_axes, read):
     with pytest.raises(skexplain.UnsupportedModelError, match="have no such axes"):

@@ -87,6 +87,25 @@ def test_equals_captum_along_time():
     np.testing.assert_allclose(cam(net, rows, 0), expected, atol=1e-5 * expected.max())
 
 
+class Projected(nn.Module):
+    """Makes other features of those of each step, in front of a convolution over the steps."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.steps, self.conv, self.out = nn.Linear(3, 8), nn.Conv1d(8, 4, 1), nn.Linear(4, 1)
+
+    def forward(self, x):
+        return self.out(self.conv(self.steps(x).transpose(1, 2)).relu().mean(2))
+
+
+def test_maps_lie_along_the_steps_whatever_their_features_become():
+    rows = X[:, 0, :5, :3]
+    values = skexplain.explain(Projected(), rows, attribution="gradcam").values.reshape(rows.shape)
+    assert np.ptp(values, axis=2).max() == 0
+    assert np.ptp(values, axis=1).max() > 0
+
+
 class Functional(nn.Module):
     """The same network without a module for what it does."""
 
