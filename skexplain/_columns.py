@@ -30,7 +30,7 @@ MOST_CORRELATED = 2000
 #: Fewest rows for correlations: among 20, unrelated columns reach 0.8 in 2 of 100,000 pairs.
 FEWEST_CORRELATED = 20
 
-Groups = Mapping[str, Sequence[str | int] | str | int] | Literal["correlated"]
+Groups = Mapping[str, Sequence[str | int] | str | int] | Literal["correlated", "steps", "features"]
 
 
 def column_names(X: Any, given: Sequence[str] | None, model: Any, n: int) -> list[str]:
@@ -67,7 +67,10 @@ def resolve_groups(
     if isinstance(groups, str) and groups == "correlated":
         groups = correlated_groups(typical, feature_names=names)
     if not isinstance(groups, Mapping):
-        raise ValueError(f"groups={groups!r} must be a dict from a group's name to its columns, or 'correlated'.")
+        raise ValueError(
+            f"groups={groups!r} must be a dict from a group's name to its columns, or 'correlated'; or, "
+            "where one network reads sequences, 'steps' or 'features'."
+        )
     position = {name: j for j, name in enumerate(names)}
     owner: dict[int, str] = {}
     members: dict[str, list[int]] = {}

@@ -70,10 +70,12 @@ def explain(
         ``lambda outputs: outputs[:, 1] - outputs[:, 0]``.
     output : {"margin", "logit", "probability"}, default="margin"
         Scale of a classifier's outputs. Margin: the class's logit minus the mean of the others'.
-    groups : dict of str to list of columns, or "correlated", default=None
+    groups : dict of str to list of columns, "correlated", "steps" or "features", default=None
         Columns that are attributed together; columns not named stay alone. "correlated": those of `correlated_groups`.
+        Of sequences ``(steps, features)`` "steps" are all features of a step, counted from 0, and "features" a feature
+        at all steps; where a convolution slides over the second axis of the rows, steps are along that.
     feature_names : sequence of str, default=None
-        Names of the columns, if X has none.
+        Names of the columns, if X has none; of sequences also one for each feature.
     random_state : int, RandomState or None, default=None
         Repeats stochastic strategies. None: the model's own.
 

@@ -51,7 +51,10 @@ def place_axes(
 
 
 def _likeness(places: tuple[int, ...], n_channels: int, read: tuple[int, ...] | None) -> int:
-    """How much a row seen as channels of places is like what a convolution reads; layers before it may change either."""
+    """How much a row of such places and channels is like what a convolution reads.
+
+    Layers before it may change either.
+    """
     return 0 if read is None else 2 * (places == read[:-1]) + (n_channels == read[-1])
 
 

@@ -21,6 +21,7 @@ from ._head import Output
 from ._inputs import Inputs, Tabled, is_several
 from ._network import Network
 from ._pipeline import units_of
+from ._sequence import REMEDY, WORDS, places_of, sequence_groups, sequence_names
 from ._wrap import EstimatorNetwork, as_network, frameworks, unnested, unwrap
 from .attributions._baseline import baseline_rows
 from .attributions._registry import get_attribution
@@ -110,6 +111,7 @@ def subject_of(
     typical = next((rows for rows in (background, kept) if rows is not None), X)
     if typical is kept and hasattr(model, "categories_"):  # the order of codes means nothing
         typical = np.where(np.isin(np.arange(kept.shape[1]), model.categories_.columns), np.nan, kept)
+    feature_names, groups = _of_sequence(model, X, look, feature_names, groups)
     columns = column_names(X, feature_names, model, len(origin))
     names, members = resolve_groups(groups, columns, typical)
     flat = [np.concatenate([origin[j] for j in g]).astype(np.intp) for g in members]
@@ -163,7 +165,7 @@ def _from_outside(model: Any, X: Any, background: Any, output: Output, seed: int
     rows = network.encode(X)
     given = None if background is None else network.encode(background)
     back = _background(None, rows, given, seed) if local else rows[:0]
-    return network, rows, back, _each_alone(rows.shape[1]), {}
+    return network, rows, back, _each_alone(int(np.prod(rows.shape[1:]))), {}
 
 
 def _behind_pipeline(
@@ -235,6 +237,31 @@ def _directly(model: Any, X: Any, y: NDArray | None, background: Any, output: Ou
     back = None if background is None else readable(model, background)
     origin = _each_alone(int(np.prod(rows.shape[1:])))
     return network, rows, _background(model, rows, back, seed), origin, {}
+
+
+def _of_sequence(
+    model: Any, X: Any, look: _Look, feature_names: Sequence[str] | None, groups: Groups | None
+) -> tuple[Sequence[str] | None, Groups | None]:
+    """Names and groups of columns, where those of a sequence's steps or features are meant."""
+    network, rows, _, origin, _ = look
+    asked = isinstance(groups, str) and groups in WORDS
+    n_given = len(origin) if feature_names is None else len(feature_names)
+    if not asked and (n_given == len(origin) or rows.ndim != 3 or n_given not in rows.shape[1:]):
+        return feature_names, groups
+    if isinstance(model, Pipeline) and is_network(model[-1]):
+        network, rows, _, origin, joint = _behind_pipeline(model, X, None, None, "margin", None, 0, fold=False)
+        if joint or any(not np.array_equal(columns, [j]) for j, columns in enumerate(origin)):
+            raise ValueError(
+                "Steps of the pipeline mix, add or drop columns, so those in front of it are not those of the "
+                f"sequence. {REMEDY}"
+            )
+    elif isinstance(network, EstimatorNetwork) and is_network(model):
+        network, rows, *_ = _directly(model, X, None, X, "margin", 0)
+    place = places_of(network, rows)
+    new = sequence_groups(place, groups, feature_names) if asked else groups  # type: ignore[arg-type]
+    if feature_names is not None and n_given == place.shape[1] != len(origin):
+        feature_names = sequence_names(place, feature_names)
+    return feature_names, new
 
 
 def _each_alone(n: int) -> list[NDArray]:
