@@ -11,8 +11,9 @@ from scipy.linalg import block_diag
 
 from ._dense_network import Arrays, DenseNetwork, record_dense
 from ._embedded import Embedded
-from ._network import Network, chunks, path_rows
+from ._network import Activations, Network, chunks, path_rows
 from ._propagation import Multipliers, Relevance, Rescale, Rule, Tape
+from .exceptions import UnsupportedModelError
 
 #: Rows, reference, rule and target, to relevance.
 Propagate = Callable[[NDArray, NDArray, Relevance, NDArray], NDArray]
@@ -132,6 +133,10 @@ class Behind(Network):
         rows = self._inside(X), self._inside(reference)
         return (X - reference) * self._outside(self.network.propagate(*rows, Multipliers(rule.strategy), target))
 
+    def activations(self, X: NDArray, layer: str | None, target: NDArray) -> Activations:
+        self.network.activations(self._inside(X), layer, target)  # which says so if there are no maps at all
+        raise no_places()
+
     def dense_weights(self) -> list[NDArray]:
         first, *others = self.network.dense_weights()
         return [self.affine.matrix @ first, *others]
@@ -211,6 +216,10 @@ class CodesBehind(Network):
         g = self.network.gradient(self._t(X), target).reshape(len(X), -1)
         return np.concatenate([np.zeros((len(X), len(self.affine.matrix))), g], axis=1)
 
+    def activations(self, X: NDArray, layer: str | None, target: NDArray) -> Activations:
+        self.network.activations(self._t(X), layer, target)
+        raise no_places()
+
     def embedded(self, rows: NDArray) -> Embedded:
         inside, (n_units, k) = self._inside, (len(self.affine.matrix), self._inside.n_numbers)
         columns, width = inside.owners[:k], len(inside.owners) - k
@@ -228,3 +237,12 @@ class CodesBehind(Network):
     def _t(self, X: NDArray) -> NDArray:
         """Rows as the network reads them."""
         return X[:, len(self.affine.matrix) :].reshape(-1, *self.features)
+
+
+def no_places() -> UnsupportedModelError:
+    """For maps of places, asked for in front of a step that mixes columns."""
+    return UnsupportedModelError(
+        "Maps lie over the places of a picture or sequence, and columns in front of a step that mixes them, as PCA "
+        "does, have no places in it. Explain the last step on transformed rows, or use "
+        "attribution='expected_gradients'."
+    )

@@ -75,5 +75,14 @@ def no_maps(layer: str, shape: Iterable[int | None], n: int | None) -> Unsupport
     )
 
 
+def no_places(layer: str | None) -> UnsupportedModelError:
+    """For maps that say nothing of where, such as those of a convolution behind pooling."""
+    which = "the last convolution" if layer is None else f"layer {layer!r}"
+    return UnsupportedModelError(
+        f"The maps of {which} have a single place, so all of a row would get the same. Name a layer before it: "
+        "attribution=GradCAM(layer=...)."
+    )
+
+
 def unknown_layer(layer: str, candidates: Iterable[str]) -> ValueError:
     return ValueError(f"layer={layer!r} is not a layer of the network; its layers are {list(candidates)}.")

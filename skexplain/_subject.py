@@ -99,7 +99,7 @@ def subject_of(
         local = getattr(strategy, "local", hasattr(strategy, "attribute"))
         look = _from_outside(model, X, background, output, seed, local)
     elif isinstance(model, Pipeline):
-        fold = _looks_behind(strategy)  # values of others belong to what the network reads
+        fold = not getattr(strategy, "needs_training", False)  # values of such belong to what the network reads
         look = _behind_pipeline(model, X, y, background, output, feature_names, seed, fold)
     else:
         look = _directly(model, X, y, background, output, seed)

@@ -428,6 +428,9 @@ def test_verbs_behind_a_matrix(kind, features):
     if kind != "dense":
         with pytest.raises(UnsupportedLayerError):
             net.dense_weights()
+    said = "columns in front of a step that mixes them" if kind == "convolution" else "depends on none that is seen"
+    with pytest.raises(UnsupportedModelError, match=said):
+        net.activations(U, None, t)
 
 
 @cache

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._network import Network, chunks, rows_at_once
+from .._places import no_places
 from ._base import Attribution
 
 
@@ -26,7 +27,8 @@ class GradCAM(Attribution):
     Raises
     ------
     UnsupportedModelError
-        For a network without convolution, a layer that gives no maps, or a network that reshapes flat rows itself.
+        For a network without convolution, a layer that gives no maps or maps of a single place, or a network that
+        reshapes flat rows itself.
     ValueError
         For a layer that does not exist; the message lists those that do.
 
@@ -84,6 +86,8 @@ class GradCAM(Attribution):
         for block in chunks(len(X), rows_at_once(X)):
             A, gradient, axes = network.activations(X[block], self.layer, target[block])
             places = tuple(range(1, A.ndim - 1))
+            if all(A.shape[k] == 1 for k in places) and any(X.shape[k] > 1 for k in axes):
+                raise no_places(self.layer)
             w = gradient.mean(axis=places, keepdims=True)
             maps = (w * A).sum(axis=-1)
             maps = np.maximum(maps, 0) if self.relu else maps

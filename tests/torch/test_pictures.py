@@ -187,6 +187,16 @@ def test_no_convolution():
         skexplain.explain(net, X[:, 0, 0], attribution="gradcam")
 
 
+def test_maps_of_a_single_place_say_nothing_of_where():
+    """The last convolution sees pooled channels only, as in squeeze-and-excitation."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 2, 1), nn.Flatten())
+    with pytest.raises(skexplain.UnsupportedModelError, match=r"last convolution have a single place.*layer="):
+        skexplain.explain(net, X, attribution="gradcam")
+    with pytest.raises(skexplain.UnsupportedModelError, match="layer '2' have a single place"):
+        skexplain.explain(net, X, attribution=GradCAM(layer="2"))
+    assert cam(net, layer="0").shape == (7, 12, 8)
+
+
 def test_pictures_cut_out_of_flat_rows():
     net = nn.Sequential(nn.Unflatten(1, (1, 12, 8)), nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(120, 2))
     with pytest.raises(skexplain.UnsupportedModelError, match=r"rows of shape \(96,\) have no such axes.*input_shape="):
