@@ -42,7 +42,7 @@ def main() -> None:
     print(f"{'strategy':<22} {'error':>7} {'rank':>6} {'seconds':>8}")
     for name in ATTRIBUTIONS:
         strategy = get_attribution(name)
-        if strategy.needs_training or strategy.needs_convolution:
+        if strategy.needs_training or strategy.needs_convolution or strategy.needs_attention:
             continue  # nothing to read off a dense network that is trained
         result = net.importances(X, y, attribution=name, random_state=0)  # warm
         start = time.perf_counter()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._attended import no_attention
 from ._head import Head
 from ._places import no_convolution
 from ._propagation import Rule
@@ -27,6 +28,8 @@ PATH_ROWS = 2048
 PATH_NUMBERS = 2**17
 #: Most numbers handed over at once, where rows are long.
 CHUNK_NUMBERS = 2**20
+#: Most attention weights of a head held at once: there is one for each pair of tokens.
+ATTENTION_NUMBERS = 2**18
 
 
 def rows_at_once(X: NDArray) -> int:
@@ -37,6 +40,11 @@ def rows_at_once(X: NDArray) -> int:
 def path_rows(X: NDArray) -> int:
     """How many rows of X's width are formed at once along paths."""
     return int(np.clip(PATH_NUMBERS // max(1, math.prod(X.shape[1:])), 256, PATH_ROWS))
+
+
+def attention_rows(X: NDArray) -> int:
+    """How many rows of X's tokens are handed over at once where attention is looked at."""
+    return int(np.clip(ATTENTION_NUMBERS // max(1, X.shape[1]) ** 2, 1, rows_at_once(X)))
 
 
 def chunks(n: int, size: int = CHUNK) -> Iterator[slice]:
@@ -93,6 +101,30 @@ class Activations(NamedTuple):
     values: NDArray
     gradient: NDArray
     axes: tuple[int, ...]
+
+
+class Attentions(NamedTuple):
+    """The attention of a network for rows, in the order in which it is used.
+
+    Attributes
+    ----------
+    weights : list of ndarray of shape (n, n_heads, n_queries, n_keys)
+        After the softmax; of each query they sum to 1.
+    gradients : list of ndarray of the shapes of weights, or None
+        Of each row's output ``target[i]``; None where no target was given.
+    """
+
+    weights: list[NDArray]
+    gradients: list[NDArray] | None
+
+
+def joined(parts: Iterable[Attentions]) -> Attentions:
+    """The attention of rows from that of blocks of rows."""
+    weights, gradients = zip(*parts, strict=True)
+    together = [np.concatenate(of_blocks) for of_blocks in zip(*weights, strict=True)]
+    if gradients[0] is None:
+        return Attentions(together, None)
+    return Attentions(together, [np.concatenate(of_blocks) for of_blocks in zip(*gradients, strict=True)])
 
 
 class Network(ABC):
@@ -331,6 +363,22 @@ class Network(ABC):
             Rows that differ in the columns that matter.
         """
         return None
+
+    def attentions(self, X: NDArray, target: NDArray | None = None) -> Attentions:
+        """The weights of each attention of the network, as used in evaluation, for all rows.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, *features)
+        target : int ndarray of shape (n,), default=None
+            Output of each row whose gradient with respect to the weights is wanted. None: no gradients.
+
+        Raises
+        ------
+        UnsupportedModelError
+            Where no attention is seen, or its weights do not belong to rows.
+        """
+        raise no_attention()
 
     def as_dense(self) -> DenseNetwork | None:
         """The network in NumPy, if all it is is a stack of dense layers that `DenseNetwork` has; else None."""

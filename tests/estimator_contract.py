@@ -183,7 +183,9 @@ class EstimatorContract:
     @pytest.mark.parametrize(
         "name",
         sorted(
-            n for n, a in ATTRIBUTIONS.items() if not (a.needs_estimator or a.needs_training or a.needs_convolution)
+            n
+            for n, a in ATTRIBUTIONS.items()
+            if not (a.needs_estimator or a.needs_training or a.needs_convolution or a.needs_attention)
         ),
     )
     def test_importances_contract(self, fitted, name):

@@ -81,9 +81,10 @@ class PicturesContract:
         pd = pytest.importorskip("pandas")
         X, _ = pictures()
         pipeline = make_pipeline(StandardScaler(with_mean=False, with_std=False).fit(X), fitted)
-        expected = fitted.explain(X[:20], attribution="saliency", background=X).values
-        got = skexplain.explain(pipeline, X[:20], attribution="saliency", background=X)
-        np.testing.assert_allclose(got.values, expected, atol=1e-6)
+        for name in ("saliency", "gradcam"):
+            expected = fitted.explain(X[:20], attribution=name, background=X).values
+            got = skexplain.explain(pipeline, X[:20], attribution=name, background=X)
+            np.testing.assert_allclose(got.values, expected, atol=1e-6)
         frame = pd.DataFrame(X[:20], columns=[f"pixel {j}" for j in range(SIDE**2)])
         with pytest.warns(UserWarning, match="feature names"):
             assert fitted.explain(frame, attribution="saliency").names[7] == "pixel 7"

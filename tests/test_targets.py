@@ -12,7 +12,9 @@ from skexplain.attributions import ATTRIBUTIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 CHEAP = {"exact_shapley": {}, "shapley_sampling": {"max_evals": 500}, "kernel_shap": {"max_evals": 500}}
-LOCAL = sorted(name for name, cls in ATTRIBUTIONS.items() if cls.local and not cls.needs_convolution)
+LOCAL = sorted(
+    name for name, cls in ATTRIBUTIONS.items() if cls.local and not (cls.needs_convolution or cls.needs_attention)
+)
 SIGNED = [name for name in LOCAL if ATTRIBUTIONS[name].signed]
 
 

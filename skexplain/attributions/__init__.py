@@ -1,6 +1,7 @@
 """Attribution strategies, one family a file."""
 
 from ._ablation import Ablation
+from ._attention import Attention, AttentionRollout, GradientXAttention
 from ._base import Attributed, Attribution
 from ._deeplift import DeepLIFT, DeepSHAP
 from ._exact_shapley import ExactShapley
@@ -28,6 +29,8 @@ __all__ = [
     "SAGE",
     "VIANN",
     "Ablation",
+    "Attention",
+    "AttentionRollout",
     "Attributed",
     "Attribution",
     "ConnectionWeights",
@@ -37,6 +40,7 @@ __all__ = [
     "ExpectedGradients",
     "Garson",
     "GradCAM",
+    "GradientXAttention",
     "InputXGradient",
     "IntegratedGradients",
     "KernelSHAP",

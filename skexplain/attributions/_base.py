@@ -59,6 +59,8 @@ class Attribution(BaseEstimator):
         Whether the network must be differentiable; if not, pipelines are explained from the outside.
     needs_convolution : bool
         Whether the network must have a layer of maps.
+    needs_attention : bool
+        Whether the network must have attention between tokens that are columns or steps of a row.
     needs_training : bool
         Whether the strategy watches the training, by `watcher`, and is read off what was seen, by `watched`.
     needs_estimator : bool
@@ -74,6 +76,7 @@ class Attribution(BaseEstimator):
     needs_y = False
     needs_gradient = True
     needs_convolution = False
+    needs_attention = False
     needs_training = False
     needs_estimator = False
 

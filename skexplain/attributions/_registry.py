@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._ablation import Ablation
+from ._attention import Attention, AttentionRollout, GradientXAttention
 from ._deeplift import DeepLIFT, DeepSHAP
 from ._exact_shapley import ExactShapley
 from ._expected_gradients import ExpectedGradients
@@ -25,6 +26,8 @@ from ._weights import ConnectionWeights, Garson
 
 ATTRIBUTIONS = {
     "ablation": Ablation,
+    "attention": Attention,
+    "attention_rollout": AttentionRollout,
     "connection_weights": ConnectionWeights,
     "deeplift": DeepLIFT,
     "deepshap": DeepSHAP,
@@ -32,6 +35,7 @@ ATTRIBUTIONS = {
     "expected_gradients": ExpectedGradients,
     "garson": Garson,
     "gradcam": GradCAM,
+    "gradient_x_attention": GradientXAttention,
     "input_x_gradient": InputXGradient,
     "integrated_gradients": IntegratedGradients,
     "kernel_shap": KernelSHAP,

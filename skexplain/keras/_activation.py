@@ -113,10 +113,10 @@ def without_activation(operation: Any) -> Iterator[None]:
     """For the time of the block the operation gives what stands before its softmax or sigmoid."""
     with ExitStack() as stack:
         if callable(getattr(operation, "activation", None)):
-            replace = stack.enter_context(_replaced(operation, "activation"))
+            replace = stack.enter_context(replaced(operation, "activation"))
             replace(keras.activations.linear)
         else:
-            replace = stack.enter_context(_replaced(operation, "call"))
+            replace = stack.enter_context(replaced(operation, "call"))
             replace(lambda inputs, *args, **kwargs: inputs)
         yield
 
@@ -124,7 +124,7 @@ def without_activation(operation: Any) -> Iterator[None]:
 @contextmanager
 def calling(layer: keras.Layer, function: Any) -> Iterator[None]:
     """For the time of the block the layer does what ``function`` does."""
-    with _replaced(layer, "call") as replace:
+    with replaced(layer, "call") as replace:
         replace(function)
         yield
 
@@ -135,12 +135,12 @@ def unrolled(model: keras.Model) -> Iterator[None]:
     with ExitStack() as stack:
         for layer in every_layer(model):
             if isinstance(layer, keras.layers.RNN):
-                stack.enter_context(_replaced(layer, "unroll"))(True)
+                stack.enter_context(replaced(layer, "unroll"))(True)
         yield
 
 
 @contextmanager
-def _replaced(owner: Any, name: str) -> Iterator[Any]:
+def replaced(owner: Any, name: str) -> Iterator[Any]:
     """Set an attribute past the framework's bookkeeping, and put it back."""
     with exclusive:
         own = name in vars(owner)

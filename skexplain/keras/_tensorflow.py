@@ -12,14 +12,16 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from .._attended import by_heads, no_attention
 from .._dense_network import DenseNetwork
 from .._head import Head
-from .._network import CHUNK, PATH_ROWS, Activations, Network, chunks, rows_at_once, rowwise
+from .._network import CHUNK, PATH_ROWS, Activations, Attentions, Network, attention_rows, chunks, rows_at_once, rowwise
 from .._places import no_convolution, no_maps, place_axes
 from .._propagation import Rule
 from .._stack import links_of, weights_of
 from ..exceptions import UnsupportedModelError
 from ._activation import call, calling, exclusive, unchanged, unrolled, without_activation
+from ._attentions import attending
 from ._first_dense import FirstDense, first_dense
 from ._maps import looking
 from ._stack import dense_stack
@@ -65,6 +67,7 @@ class KerasNetwork(Network):
         self.dtype = tf.float64 if model.compute_dtype == "float64" else tf.float32
         self._graphs: dict[str, Callable[..., Any]] = {}
         self._layouts: dict[str | None, tuple[tuple[int, ...] | None, bool]] = {}
+        self._attended_shapes: dict[str, list[tuple[int, ...]]] = {}
         self._features = rows.shape[1:]
         self._rows = np.asarray(rows[:8], dtype=self.dtype.as_numpy_dtype)
         self._stack = None if recover else dense_stack(model, ending, self._rows, self._eagerly, head, classes)
@@ -236,6 +239,40 @@ class KerasNetwork(Network):
             raise no_maps(layer or "of the last convolution", out.shape, x.shape[0])
         self._layouts[layer] = next(iter(read), None), channels_first
         return tf.cast(tf.stack([out, gradient], axis=-1), self.dtype)
+
+    def attentions(self, X: NDArray, target: NDArray | None = None) -> Attentions:
+        size = min(BLOCK, attention_rows(X))
+        name, shape = f"attentions {target is not None} {X.shape[1:]}", (size, *X.shape[1:])
+        if name not in self._graphs:
+            signature = [tf.TensorSpec(shape, self.dtype), tf.TensorSpec(shape[:1], tf.int32)]
+            self._graphs[name] = _traced(partial(self._attended, name, target is not None), signature)
+        index = np.zeros(len(X), int) if target is None else target
+        flat = self._run(self._graphs[name], X, index, small=size, large=size)
+        shapes = self._attended_shapes[name]
+        parts = np.split(flat, np.cumsum([np.prod(s[1:], dtype=int) for s in shapes])[:-1], axis=1)
+        arrays = [part.reshape(len(X), *s[1:]) for part, s in zip(parts, shapes, strict=True)]
+        n = len(arrays) if target is None else len(arrays) // 2
+        return Attentions(arrays[:n], None if target is None else arrays[n:])
+
+    def _attended(self, name: str, differentiate: bool, x: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        """The weights of all attentions, and then their gradients, side by side."""
+        used: list[tf.Tensor] = []
+        n = x.shape[0]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+
+            def watch(v: Any) -> Any:
+                if tf.is_tensor(v) and v.dtype.is_floating:
+                    tape.watch(v)
+                return v
+
+            with attending(self.model, watch, used.append):
+                picked = tf.gather(self._squashed(self._raw(x)), target, batch_dims=1)
+        if not used:
+            raise no_attention()
+        if differentiate:
+            used += tape.gradient(picked, used, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        self._attended_shapes[name] = [by_heads(v.shape, n) for v in used]
+        return tf.concat([tf.cast(tf.reshape(v, (n, -1)), self.dtype) for v in used], axis=1)
 
     def as_dense(self) -> DenseNetwork | None:
         return self._in_numpy

@@ -10,10 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from .._head import Head
+from ..torch._attentions import Attended, differentiable
 from ..torch._maps import Maps
 from ..torch._network import TorchNetwork
 from ..torch._untouched import as_tensor
 from ._activation import call, without_activation
+from ._attentions import attending
 from ._maps import looking
 
 
@@ -47,6 +49,22 @@ class _KerasOnTorch(TorchNetwork):
 
         with looking(self.module.model, layer, reading, keep):
             yield maps
+
+    @contextmanager
+    def _attending(self) -> Iterator[Attended]:
+        attended = Attended()
+        with attending(self.module.model, _watched, attended.keep):
+            yield attended
+
+
+def _watched(v: Any) -> Any:
+    """A tensor with a gradient where gradients are wanted, and its mask."""
+    if not isinstance(v, torch.Tensor):
+        return v
+    same: Any = differentiable(v)
+    if same is not v and hasattr(v, "_keras_mask"):
+        same._keras_mask = v._keras_mask
+    return same
 
 
 def network_on_torch(

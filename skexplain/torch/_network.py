@@ -16,15 +16,17 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
+from .._attended import not_of_rows
 from .._dense_network import DenseNetwork
 from .._embedded import Embedded, may_hold_codes, trials
 from .._head import Head, Output, decide_head, is_distribution
 from .._inputs import Inputs
-from .._network import PATH_ROWS, Activations, Network, chunks, rows_at_once
+from .._network import PATH_ROWS, Activations, Attentions, Network, attention_rows, chunks, joined, rows_at_once
 from .._places import place_axes
 from .._propagation import Rule, Tape, against_each
 from .._stack import dense_network, links_of, weights_of
 from ..exceptions import UnsupportedLayerError, UnsupportedModelError
+from ._attentions import SOFTMAX, Attended, attending
 from ._coalitions import outputs_of_coalitions
 from ._embedded import behind_look_ups
 from ._first_layer import PRODUCTS, FirstLayer, first_layer
@@ -35,7 +37,6 @@ from ._table import TakesTable
 from ._tape import TorchArrays, record
 from ._untouched import as_tensor, untouched
 
-SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax}
 LOG_SOFTMAX = {F.log_softmax, torch.log_softmax, Tensor.log_softmax}
 SIGMOID = {F.sigmoid, torch.sigmoid, Tensor.sigmoid, torch.special.expit}
 #: What probabilities may also be made by; in place, the argument is gone.
@@ -371,6 +372,26 @@ class TorchNetwork(Network):
         )
         network.in_front = rows.shape[1:], owners
         return Embedded(self, network, embedded, owners, n_numbers)
+
+    def attentions(self, X: NDArray, target: NDArray | None = None) -> Attentions:
+        blocks = chunks(len(X), attention_rows(X))
+        return joined(self._attended(X[b], None if target is None else target[b]) for b in blocks)
+
+    def _attended(self, X: NDArray, target: NDArray | None) -> Attentions:
+        with self._differentiating(), torch.set_grad_enabled(target is not None):
+            with self._attending() as attended:
+                raw = self._raw(self._tensor(X))
+            picked = None if target is None else self._picked(raw, target)
+            found = attended.of_rows(len(X), picked)
+        if attended.merged(len(X)):  # a single row says which axis is that of the heads
+            for ours, alone in zip(found.weights, self._attended(X[:1], None).weights, strict=True):
+                if not np.allclose(ours[:1], alone, atol=1e-4):
+                    raise not_of_rows((len(X) * ours.shape[1], *ours.shape[2:]), len(X))
+        return found
+
+    def _attending(self) -> AbstractContextManager[Attended]:
+        """The attention that is used in the block."""
+        return attending()
 
     def as_dense(self) -> DenseNetwork | None:
         return self._dense
