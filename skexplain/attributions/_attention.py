@@ -56,7 +56,7 @@ class AttentionAttribution(Attribution):
 class Attention(AttentionAttribution):
     """The weights with which a transformer looks at its tokens.
 
-    For networks with one token a column or step. It says what is looked at, and not what
+    For networks with one token a column or step, such as an FT-Transformer. It says what is looked at, and not what
     matters: what is read there may be weighed by nothing afterwards. Compare with ``"permutation"``.
 
     Parameters

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 _LAZY = {
     "EmbedCodes": "_module",
     "MLP": "_module",
+    "FTTransformer": "_ft_transformer",
     "NeuralNetClassifier": "_estimators",
     "NeuralNetRegressor": "_estimators",
     "VarianceImportanceTorch": "_watching",
@@ -16,10 +17,11 @@ _LAZY = {
 
 if TYPE_CHECKING:
     from ._estimators import NeuralNetClassifier, NeuralNetRegressor
+    from ._ft_transformer import FTTransformer
     from ._module import MLP, EmbedCodes
     from ._watching import VarianceImportanceTorch
 
-__all__ = ["MLP", "EmbedCodes", "NeuralNetClassifier", "NeuralNetRegressor", "VarianceImportanceTorch"]
+__all__ = ["MLP", "EmbedCodes", "FTTransformer", "NeuralNetClassifier", "NeuralNetRegressor", "VarianceImportanceTorch"]
 
 
 def __getattr__(name: str) -> Any:
