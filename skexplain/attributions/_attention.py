@@ -91,8 +91,9 @@ class Attention(AttentionAttribution):
     importances are its mean over rows. What the classification token gets itself is left out, so values sum to less
     than 1. A row of steps of several features is a token a step: each feature gets an equal part.
 
-    Not complete, and the same for all outputs; a column that is not used may get as much as any other [2]_. Cost: one
-    prediction a row.
+    Axioms: none; not even an unused column has to get 0 [2]_. Not complete, and the same for all outputs. Biased by
+    whatever else moves information between tokens and back to them: connections around the attention, layers between,
+    and what a token says, which may be nothing. Cost: one prediction a row.
 
     References
     ----------
@@ -154,7 +155,9 @@ class AttentionRollout(AttentionAttribution):
     by the classification token only has its row of I; one with other queries than tokens, which pools them, has no
     such connection and enters as A_l. What the classification token gets itself is left out.
 
-    Not complete, and the same for all outputs. Cost: one prediction a row.
+    Axioms: none. Not complete, and the same for all outputs. Biased by its halves: connections count as much as the
+    attention whatever their sizes are, so that a token keeps much of its own, and by the heads' mean. Cost: one
+    prediction a row.
 
     References
     ----------
@@ -231,7 +234,9 @@ class GradientXAttention(AttentionAttribution):
     the positive part taken of it, is what each layer adds in [2]_. The output is on the scale that is asked for. What
     the classification token gets itself is left out.
 
-    Not complete. Cost: one gradient a row.
+    Axioms: implementation invariance as far as the attention is the same. Not complete. Biased where the softmax is
+    saturated: its gradient is next to 0 then, and a column that decides may get less than others. Cost: one gradient a
+    row.
 
     References
     ----------
