@@ -103,6 +103,14 @@ def resolve_groups(
     return tuple(members), [np.array(m) for m in members.values()]
 
 
+def columns_of_groups(
+    names: Sequence[str], columns: Sequence[str], members: Sequence[NDArray]
+) -> dict[str, tuple[str, ...]]:
+    """Columns of each group that is not simply a column."""
+    groups = {name: tuple(columns[j] for j in g) for name, g in zip(names, members, strict=True)}
+    return {name: g for name, g in groups.items() if g != (name,)}
+
+
 def correlated_groups(
     X: Any, threshold: float = 0.8, feature_names: Sequence[str] | None = None
 ) -> dict[str, list[str]]:

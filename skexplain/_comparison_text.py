@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .explanation import _table
+from ._result_text import text_table
 
 if TYPE_CHECKING:
     from .comparison import Comparison
@@ -26,7 +26,7 @@ def comparison_text(c: Comparison) -> str:
     """What ``print`` shows."""
     lines = [caption(c)]
     for title, rows in sections(c):
-        lines += ["", title, *_table(rows)]
+        lines += ["", title, *text_table(rows)]
     lines += notes(c)
     return "\n".join(lines)
 

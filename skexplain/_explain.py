@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.pipeline import Pipeline
 
-from ._columns import Groups, column_names, resolve_groups, sum_groups
+from ._columns import Groups, column_names, columns_of_groups, resolve_groups, sum_groups
 from ._head import Output
 from ._network import Network, chunks
 from ._subject import Subject, seed_of, subject_of, truth_of
@@ -134,6 +134,7 @@ def explain(
         gap=max(gaps, default=None),
         columns=s.columns,
         row_shape=_row_shape(s),
+        groups=s.asked,
     )
 
 
@@ -194,13 +195,13 @@ def importances(
         return _retrained(model, X, y, strategy, output, groups, feature_names, random_state)
     s = subject_of(model, X, y, attribution, background, output, groups, feature_names, random_state)
     if getattr(strategy, "needs_training", False):
-        return _global(_watched(model, s), s.names, s.strategy, output, len(s.rows), s.seed)
+        return _global(_watched(model, s), s.names, s.strategy, output, len(s.rows), s.seed, s.asked)
     if getattr(s.strategy, "local", hasattr(s.strategy, "attribute")):
         return _averaged(s, target, output)
     truth = _truth(y, len(s.rows), s.strategy)
     rng = np.random.default_rng(s.seed)
     measured = s.strategy.importances(s.network, s.rows, truth, s.groups, rng)
-    return _global(measured, s.names, s.strategy, output, len(s.rows), s.seed)
+    return _global(measured, s.names, s.strategy, output, len(s.rows), s.seed, s.asked)
 
 
 def _retrained(
@@ -219,10 +220,12 @@ def _retrained(
     rows = X if hasattr(X, "iloc") or issparse(X) else np.asarray(X)
     if rows.ndim != 2:
         raise ValueError(f"attribution={strategy} leaves out columns of a table, but X has the shape {rows.shape}.")
-    names, members = resolve_groups(groups, column_names(X, feature_names, estimator, rows.shape[1]), rows)
+    columns = column_names(X, feature_names, estimator, rows.shape[1])
+    names, members = resolve_groups(groups, columns, rows)
     truth = _truth(y, rows.shape[0], strategy)
     measured = strategy.retrain(estimator, rows, truth, members, np.random.default_rng(seed))
-    return _global(measured, names, strategy, output, rows.shape[0], seed)
+    asked = columns_of_groups(names, columns, members)
+    return _global(measured, names, strategy, output, rows.shape[0], seed, asked)
 
 
 def _watched(model: Any, s: Subject) -> tuple[NDArray, NDArray]:
@@ -250,7 +253,13 @@ def _truth(y: Any, n: int, strategy: Any) -> Any:
 
 
 def _global(
-    measured: tuple[NDArray, NDArray], names: tuple[str, ...], strategy: Any, output: Output, n: int, seed: int
+    measured: tuple[NDArray, NDArray],
+    names: tuple[str, ...],
+    strategy: Any,
+    output: Output,
+    n: int,
+    seed: int,
+    groups: dict[str, tuple[str, ...]],
 ) -> Importances:
     """The result of a strategy that measures columns over all rows."""
     signed, error = measured
@@ -264,6 +273,7 @@ def _global(
         target="all",
         n_rows=n,
         random_state=seed,
+        groups=groups,
     )
 
 
@@ -309,6 +319,7 @@ def _averaged(s: Subject, target: Any, output: Output) -> Importances:
         random_state=s.seed,
         per_class={label: per_class[k] / members[k] for label, k in labels},
         gap=max(gaps, default=None),
+        groups=s.asked,
     )
 
 

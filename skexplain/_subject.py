@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_random_state
 
 from ._behind import CodesBehind, behind
-from ._columns import Groups, column_names, dense, joint_name, origins, resolve_groups, varying
+from ._columns import Groups, column_names, columns_of_groups, dense, joint_name, origins, resolve_groups, varying
 from ._embedded import Embedded, numbers_of
 from ._head import Output
 from ._inputs import Inputs, Tabled, is_several
@@ -54,6 +54,8 @@ class Subject:
     seed : int
     embedded : Embedded or None
         Where `network` stands behind look-ups of codes.
+    asked : dict of str to tuple of str
+        The user's groups, by the names of their columns.
     """
 
     network: Network
@@ -65,6 +67,7 @@ class Subject:
     strategy: Any
     seed: int
     embedded: Embedded | None = None
+    asked: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def read(self, rows: NDArray) -> NDArray:
         """Some of the rows as `network` reads them."""
@@ -114,6 +117,7 @@ def subject_of(
     feature_names, groups = _of_sequence(model, X, look, feature_names, groups)
     columns = column_names(X, feature_names, model, len(origin))
     names, members = resolve_groups(groups, columns, typical)
+    asked = columns_of_groups(names, columns, members)
     flat = [np.concatenate([origin[j] for j in g]).astype(np.intp) for g in members]
     single = [g[0] if len(g) == 1 else -1 for g in members]
     for sources, of_several in joint.items():
@@ -131,7 +135,7 @@ def subject_of(
         network, flat = embedded.network, numbers_of(embedded.owners, flat)
         back = embedded.checked(back)
         strategy = _behind_look_ups(strategy, embedded, model, rows)
-    return Subject(network, rows, back, names, flat, np.array(single), strategy, seed, embedded)
+    return Subject(network, rows, back, names, flat, np.array(single), strategy, seed, embedded, asked)
 
 
 def _looks_behind(strategy: Any) -> bool:

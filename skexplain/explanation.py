@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from ._result_checks import check_finite, check_shape
+from ._result_text import html_table, text_table
+from ._selection import positions, rows_of
+
 if TYPE_CHECKING:
     import pandas as pd
     import shap
+
+
+#: Columns that a table of results lists.
+SHOWN = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +52,13 @@ class Importances:
         For classifiers and local strategies: label -> values averaged over the rows explained for that class.
     gap : float or None
         Largest completeness gap measured, as a fraction of the spread of the outputs.
+    groups : dict of str to tuple of str
+        Columns of each group that was asked for.
+
+    Raises
+    ------
+    ValueError
+        When the parts do not belong together, or importances are NaN, infinite or negative.
     """
 
     names: tuple[str, ...]
@@ -58,6 +72,18 @@ class Importances:
     random_state: int
     per_class: Mapping[Any, NDArray] = field(default_factory=dict)
     gap: float | None = None
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parts = {"values": self.values, "signed": self.signed, "error": self.error}
+        parts |= {f"per_class[{label!r}]": values for label, values in self.per_class.items()}
+        for name, part in parts.items():
+            check_shape(name, part, (len(self.names),))
+            if name != "error":
+                check_finite(name, part, self.names)
+        if np.min(self.values, initial=0) < 0:
+            j = int(np.argmin(self.values))
+            raise ValueError(f"values[{j}]={self.values[j]} of {self.names[j]!r} is negative; pass it as signed.")
 
     @property
     def normalized(self) -> NDArray:
@@ -137,29 +163,52 @@ class Importances:
         columns |= {f"class {label}": values for label, values in self.per_class.items()}
         return pd.DataFrame(columns).iloc[self.ranking].reset_index(drop=True)
 
+    def save(self, path: Any) -> None:
+        """Write everything to a file that holds no code, and that `load` reads.
+
+        Parameters
+        ----------
+        path : str or Path
+            Of the file, under any name; it is there when it is whole.
+
+        Notes
+        -----
+        A zip archive of JSON and NumPy arrays. A strategy of this library is written as its name and parameters;
+        another one, or one with a function among its parameters, as its ``repr``, which can be read but not run.
+        """
+        from ._result_files import save_result
+
+        save_result(self, path)
+
+    @classmethod
+    def load(cls, path: Any) -> Importances:
+        """Read a file of `save`; no code in it is run.
+
+        Raises
+        ------
+        ValueError
+            For a file that is truncated, foreign, damaged or of a later version, or holds something else.
+        OSError
+            For a file that cannot be opened.
+        """
+        from ._result_files import load_result
+
+        return load_result("importances", path)
+
     def __repr__(self) -> str:
         head = f"Importances by {self.strategy}, {self.n_rows} rows, output={self.output!r}, target={self.target!r}"
-        return "\n".join([head, *_table(self._rows())])
+        return "\n".join([head, *text_table(self._rows())])
 
     def _repr_html_(self) -> str:
-        top = max(self.normalized.max(initial=0), np.finfo(float).tiny)
-        rows = "".join(
-            f"<tr><td>{html.escape(name)}</td><td style='text-align:right'>{share}</td>"
-            f"<td style='text-align:right'>{value}</td>"
-            f"<td><div style='background:#0072B2;height:0.8em;width:{100 * s / top:.1f}px'></div></td></tr>"
-            for (name, share, value), s in zip(self._rows()[1:], self.normalized[self.ranking][:30], strict=False)
-        )
-        caption = html.escape(f"{self.strategy}, {self.n_rows} rows, {self.output} of {self.target}")
-        return (
-            f"<table><caption>{caption}</caption>"
-            f"<tr><th>column</th><th>share</th><th>value</th><th></th></tr>{rows}</table>"
-        )
+        caption = f"{self.strategy}, {self.n_rows} rows, {self.output} of {self.target}"
+        rows = self._rows()
+        return html_table(caption, rows, self.normalized[self.ranking][:SHOWN])
 
-    def _rows(self, most: int = 30) -> list[tuple[str, str, str]]:
+    def _rows(self, most: int = SHOWN) -> list[tuple[str, str, str]]:
         rows = [("column", "share", "value ± error")]
         for j in self.ranking[:most]:
             error = "" if np.isnan(self.error[j]) else f" ± {self.error[j]:.2g}"
-            rows.append((self.names[j], f"{self.normalized[j]:.3f}", f"{self.values[j]:.4g}{error}"))
+            rows.append((str(self.names[j]), f"{self.normalized[j]:.3f}", f"{self.values[j]:.4g}{error}"))
         if len(self) > most:
             rows.append((f"and {len(self) - most} more", "", ""))
         return rows
@@ -194,8 +243,13 @@ class Explanation:
         after the other.
     row_shape : tuple of int or None
         Shape of a row as the network reads it, if it has several axes and each of its numbers is an entry.
-    strategy, output, random_state, gap
+    strategy, output, random_state, gap, groups
         As in `Importances`.
+
+    Raises
+    ------
+    ValueError
+        When the parts do not belong together, or attributions are NaN or infinite.
     """
 
     values: NDArray
@@ -212,6 +266,25 @@ class Explanation:
     gap: float | None = None
     columns: NDArray | None = None
     row_shape: tuple[int, ...] | None = None
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if np.ndim(self.values) not in (2, 3):
+            raise ValueError(
+                f"values has the shape {np.shape(self.values)}; pass (n, n_features) or (n, n_features, n_outputs)."
+            )
+        n, d, *k = self.values.shape
+        shapes: dict[str, tuple[int, ...]] = {
+            "names": (d,),
+            "columns": (d,),
+            "error": self.values.shape,
+            "target": (n,),
+        }
+        shapes |= {"base_values": (n, *k), "predictions": (n, *k)} | ({"outputs": tuple(k)} if k else {})
+        for name, shape in shapes.items():
+            if getattr(self, name) is not None:
+                check_shape(name, getattr(self, name), shape)
+        check_finite("values", np.moveaxis(self.values, 1, -1), self.names)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -227,21 +300,44 @@ class Explanation:
     def __len__(self) -> int:
         return len(self.values)
 
-    def __getitem__(self, rows: int | slice | NDArray) -> Explanation:
-        """Some of the rows."""
-        if isinstance(rows, int | np.integer):
-            if not -len(self) <= rows < len(self):
-                raise IndexError(f"row {rows} of an Explanation of {len(self)} rows")
-            rows = slice(int(rows), int(rows) + 1 or None)
-        data = self.data.iloc[rows] if hasattr(self.data, "iloc") else np.asarray(self.data)[rows]
-        return replace(
+    def __getitem__(self, key: Any) -> Explanation:
+        """Some of the rows, and after a comma some of the columns.
+
+        Parameters
+        ----------
+        key : int, slice, mask or list of positions, or a pair of such
+            Rows, and columns, which may also be named: ``exp[3]``, ``exp[:5]``, ``exp[y == 1]``, ``exp[:, "age"]``,
+            ``exp[:5, ["age", "bmi"]]``. Predictions and base values stay those of all columns.
+
+        Raises
+        ------
+        IndexError
+            For a row or column that is not there.
+        KeyError
+            For a name that is not there, or that several columns have.
+        """
+        rows, columns = key if isinstance(key, tuple) else (key, None)
+        rows = positions(rows, len(self), "row")
+        chosen = replace(
             self,
             values=self.values[rows],
             base_values=self.base_values[rows],
             predictions=self.predictions[rows],
-            data=data,
+            data=rows_of(self.data, rows),
             error=None if self.error is None else self.error[rows],
             target=None if self.target is None else self.target[rows],
+        )
+        if columns is None or (isinstance(columns, slice) and columns == slice(None)):
+            return chosen
+        columns = positions(columns, len(self.names), "column", self.names)
+        own = np.arange(len(self.names)) if self.columns is None else self.columns
+        return replace(
+            chosen,
+            values=chosen.values[:, columns],
+            error=None if chosen.error is None else chosen.error[:, columns],
+            names=tuple(self.names[j] for j in columns),
+            columns=own[columns],
+            row_shape=None,
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -266,49 +362,53 @@ class Explanation:
         return pd.DataFrame(frame)
 
     def to_shap(self) -> shap.Explanation:
-        """The same as a `shap.Explanation`, for shap's plots."""
-        import shap
+        """The same as a `shap.Explanation`, for shap's plots.
 
-        names = [str(o) for o in self.outputs] if self.values.ndim == 3 and self.outputs is not None else None
-        return shap.Explanation(
-            values=np.array(self.values),
-            base_values=np.array(self.base_values),
-            data=self._data_of_entries(),
-            feature_names=list(self.names),
-            output_names=names,
-        )
+        Those of a single row take ``exp.to_shap()[3]``, those of a single output ``exp.to_shap()[..., 1]``. Those that
+        begin at the base value, such as force plots, need a strategy that has one.
+        """
+        from ._shap import as_shap
 
-    def _data_of_entries(self) -> NDArray | None:
-        """The row's value of each entry, NaN where it is several; None if all are."""
-        data = np.asarray(self.data)
-        data = data.reshape(len(data), -1)
-        if self.columns is None:
-            return data if data.shape[1] == len(self.names) else None
-        alone = self.columns >= 0
-        if alone.all():
-            return data[:, self.columns]
-        entries = np.full(self.values.shape[:2], np.nan, dtype=np.float64 if data.dtype.kind in "biuf" else object)
-        entries[:, alone] = data[:, self.columns[alone]]
-        return entries if alone.any() else None
+        return as_shap(self)
+
+    def save(self, path: Any) -> None:
+        """Write everything, the rows too, to a file that holds no code; see `Importances.save`."""
+        from ._result_files import save_result
+
+        save_result(self, path)
+
+    @classmethod
+    def load(cls, path: Any) -> Explanation:
+        """Read a file of `save`; see `Importances.load`."""
+        from ._result_files import load_result
+
+        return load_result("explanation", path)
 
     def __repr__(self) -> str:
+        return "\n".join([self._head, *text_table(self._table()[0])])
+
+    def _repr_html_(self) -> str:
+        rows, sizes = self._table(SHOWN)
+        return html_table(self._head, rows, sizes, signed=self._is_of_one)
+
+    @property
+    def _head(self) -> str:
         what = "all outputs" if self.target is None else "one output a row"
-        head = f"Explanation of {len(self)} rows by {self.strategy}, {what}, output={self.output!r}"
-        size = np.abs(self.values).reshape(*self.values.shape[:2], -1).mean(axis=(0, 2))
-        order = np.argsort(-size, kind="stable")[:10]
-        rows = [("column", "mean |value|"), *((str(self.names[j]), f"{size[j]:.4g}") for j in order)]
-        if len(self.names) > 10:
-            rows.append((f"and {len(self.names) - 10} more", ""))
-        return "\n".join([head, *_table(rows)])
+        return f"Explanation of {len(self)} rows by {self.strategy}, {what}, output={self.output!r}"
 
+    @property
+    def _is_of_one(self) -> bool:
+        """Whether it is one row and one output, so that there is a sign to show."""
+        return len(self) == 1 and self.values.ndim == 2
 
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Left-align the first column, right-align the others."""
-    width = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return [
-        "  "
-        + "  ".join(
-            c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, width, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    def _table(self, most: int = 10) -> tuple[list[tuple[str, str]], NDArray]:
+        """Columns with the largest attributions, and these."""
+        each = np.abs(self.values).reshape(*self.values.shape[:2], -1)
+        n, _, k = each.shape
+        size = self.values[0] if self._is_of_one else each.sum(axis=(0, 2)) / max(1, n * k)
+        order = np.argsort(-np.abs(size), kind="stable")[:most]
+        rows = [("column", "value" if self._is_of_one else "mean |value|")]
+        rows += [(str(self.names[j]), f"{size[j]:.4g}") for j in order]
+        if len(self.names) > most:
+            rows.append((f"and {len(self.names) - most} more", ""))
+        return rows, size[order]

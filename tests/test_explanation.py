@@ -1,12 +1,26 @@
 """Shapes and contents of the results are frozen here."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
+from sklearn.compose import make_column_transformer
 from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import skexplain
-from skexplain import Importances
+from skexplain import Explanation, Importances
+from skexplain.attributions import LOCO
+
+
+def shap_warns(test):
+    """shap, and matplotlib in it, as they are imported and draw."""
+    for kind in ("PendingDeprecationWarning", "DeprecationWarning", "FutureWarning"):
+        test = pytest.mark.filterwarnings(f"ignore::{kind}")(test)
+    return test
 
 
 @pytest.fixture(scope="module")
@@ -51,21 +65,11 @@ def test_tidy_frame(net, blobs, target):
     assert line.output.tolist() == ([0, 1, 2] if target == "all" else [exp.target[4]])
 
 
-@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of matplotlib, in shap
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_shap_draws_it(net, blobs):
-    import matplotlib.pyplot as plt
-    import shap
-
+@shap_warns
+def test_shap_has_the_same_numbers(net, blobs):
     exp = skexplain.explain(net, blobs[0], random_state=0).to_shap()
     assert exp.shape == (150, 4)
     np.testing.assert_allclose(exp.base_values + exp.values.sum(axis=1), net_margin(net, blobs[0]))
-    for draw in (shap.plots.bar, shap.plots.beeswarm):
-        draw(exp, show=False)
-        plt.close("all")
-    shap.plots.waterfall(exp[0], show=False)
-    plt.close("all")
 
 
 def net_margin(net, X):
@@ -162,3 +166,188 @@ def test_errors_that_rows_share_do_not_average_out(net, blobs):
     got = skexplain.importances(net, blobs[0], attribution="ablation", random_state=0)
     between_rows = np.abs(exp.values).std(axis=0) / np.sqrt(len(exp) - 1)
     np.testing.assert_allclose(got.error, np.hypot(between_rows, exp.error.mean(axis=0)))
+
+
+# --- choosing rows and columns
+
+
+@pytest.fixture(scope="module")
+def frame_exp(net, blobs):
+    return skexplain.explain(net, pd.DataFrame(blobs[0], columns=list("abcd")), random_state=0)
+
+
+def test_columns_by_name(frame_exp):
+    one = frame_exp[:, "b"]
+    assert one.names == ("b",)
+    np.testing.assert_array_equal(one.values[:, 0], frame_exp.values[:, 1])
+    np.testing.assert_array_equal(one.error[:, 0], frame_exp.error[:, 1])
+    np.testing.assert_array_equal(one.predictions, frame_exp.predictions)
+    two = frame_exp[3:5, ["d", "a"]]
+    assert two.names == ("d", "a")
+    np.testing.assert_array_equal(two.values, frame_exp.values[3:5][:, [3, 0]])
+    np.testing.assert_array_equal(two.to_shap().data, frame_exp.data.iloc[3:5][["d", "a"]])
+    np.testing.assert_array_equal(two[:, 1].to_shap().data, frame_exp.data.iloc[3:5][["a"]])
+
+
+def test_masks_and_positions(frame_exp, blobs):
+    mask = blobs[1] == 1
+    for chosen in (frame_exp[mask], frame_exp[pd.Series(mask)], frame_exp[np.flatnonzero(mask)]):
+        np.testing.assert_array_equal(chosen.values, frame_exp.values[mask])
+        pd.testing.assert_frame_equal(chosen.data, frame_exp.data[mask])
+    assert frame_exp[:, np.array([True, False, False, True])].names == ("a", "d")
+    assert frame_exp[:, -1].names == ("d",)
+    assert frame_exp[:, 1:3].names == ("b", "c")
+    assert frame_exp[[]].shape == (0, 4)
+    assert frame_exp[[], []].shape == (0, 0)
+    assert frame_exp[:, :].names == tuple("abcd")
+
+
+def test_all_outputs_keep_their_axis(net, blobs):
+    exp = skexplain.explain(net, blobs[0][:5], target="all", random_state=0)
+    assert exp[1:3, ["x0", "x3"]].shape == (2, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("key", "error", "match"),
+    [
+        ((slice(None), "e"), KeyError, "'e' is no column; there are a, b, c, d"),
+        ((slice(None), 4), IndexError, "column 4 of an Explanation of 4 columns"),
+        ((slice(None), [0.5]), IndexError, "is no column"),
+        ((slice(None), [True]), IndexError, r"a mask of shape \(1,\) for 4 columns"),
+        ([True, False], IndexError, r"a mask of shape \(2,\) for 150 rows"),
+        ([[1, 2]], IndexError, "rows are chosen by one number"),
+        ("a", KeyError, "'a' is no row"),
+    ],
+)
+def test_what_is_not_there(frame_exp, key, error, match):
+    with pytest.raises(error, match=match):
+        frame_exp[key]
+
+
+def test_names_that_columns_share(net, blobs):
+    exp = skexplain.explain(net, blobs[0][:2], feature_names=["a", "b", "c", "d"], random_state=0)
+    twice = replace(exp, names=("a", "b", "a", "d"))
+    assert twice[:, "b"].names == ("b",)
+    with pytest.raises(KeyError, match=r"2 columns are called 'a'; choose one by its number, \[0, 2\]"):
+        twice[:, "a"]
+
+
+def test_sparse_rows():
+    X = np.eye(3)
+    v = np.arange(9.0).reshape(3, 3)
+    exp = Explanation(v, np.zeros(3), np.zeros(3), csr_array(X), tuple("abc"), None, "margin", 0)
+    np.testing.assert_array_equal(exp[1].data.toarray(), X[1:2])
+    np.testing.assert_array_equal(exp[1].to_shap().data, X[1:2])
+
+
+# --- what results must be, and look like
+
+
+def test_groups_that_were_asked_for(net, blobs):
+    asked = {"ab": ["a", "b"], "last": ["d"]}
+    names = ["a", "b", "c", "d"]
+    exp = skexplain.explain(net, blobs[0][:5], groups=asked, feature_names=names, random_state=0)
+    imp = skexplain.importances(net, blobs[0], groups=asked, feature_names=names, random_state=0)
+    assert exp.groups == imp.groups == {"ab": ("a", "b"), "last": ("d",)}
+    again = skexplain.importances(
+        net, blobs[0], attribution=imp.strategy, groups=imp.groups, feature_names=names, random_state=imp.random_state
+    )
+    np.testing.assert_array_equal(again.values, imp.values)
+    loco = skexplain.importances(net, *blobs, attribution=LOCO(cv=2), groups=asked, feature_names=names)
+    assert loco.groups == imp.groups
+
+
+def test_importances_that_are_not_numbers():
+    v = np.array([0.5, 1.0])
+    parts = {"output": "margin", "target": "all", "n_rows": 9, "random_state": 0}
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="values of 'b' is NaN or infinite"):
+            Importances(("a", "b"), np.array([1.0, wrong]), v, v, None, **parts)
+    with pytest.raises(ValueError, match=r"values\[1\]=-1.0 of 'b' is negative"):
+        Importances(("a", "b"), np.array([1.0, -1.0]), v, v, None, **parts)
+    with pytest.raises(ValueError, match=r"signed has the shape \(3,\), but the names and rows ask for \(2,\)"):
+        Importances(("a", "b"), v, np.ones(3), v, None, **parts)
+    with pytest.raises(ValueError, match=r"per_class\['yes'\] of 'a' is NaN"):
+        Importances(("a", "b"), v, v, v, None, **parts, per_class={"yes": np.array([np.nan, 1])})
+
+
+def test_explanations_that_are_not_numbers():
+    v, n = np.ones((2, 2)), np.zeros(2)
+    parts = {"names": ("a", "b"), "strategy": None, "output": "margin", "random_state": 0, "data": v}
+    with pytest.raises(ValueError, match="values of 'b' is NaN or infinite"):
+        Explanation(np.array([[1, 2], [3, np.nan]]), n, n, **parts)
+    with pytest.raises(ValueError, match=r"predictions has the shape \(3,\), but"):
+        Explanation(v, n, np.zeros(3), **parts)
+    with pytest.raises(ValueError, match=r"values has the shape \(2,\); pass"):
+        Explanation(n, n, n, **parts)
+
+
+def test_html_of_rows(frame_exp):
+    evil = replace(frame_exp[0], names=("<script>alert(1)</script>", "b & c", "c", "d"))
+    page = evil._repr_html_()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<script" not in page
+    assert page.count("width:") == 4
+    assert "width:100.0px" in page
+    assert "<caption>Explanation of 1 rows by ExpectedGradients()" in page
+    # one row has a sign: both colours, unless all values have one
+    assert {"#D55E00" in page, "#0072B2" in page} == {bool((evil.values > 0).any()), bool((evil.values < 0).any())}
+    assert "mean |value|" in frame_exp._repr_html_()
+
+
+def test_html_says_what_it_leaves_out():
+    names, v = tuple(f"c{j}" for j in range(40)), np.arange(40.0)
+    imp = Importances(names, v, v, v, None, "margin", "all", 9, 0)
+    assert "and 10 more" in imp._repr_html_()
+    assert imp._repr_html_().count("width:") == 30
+
+
+def test_one_row_shows_its_sign(frame_exp):
+    one = frame_exp[2]
+    top = np.abs(one.values[0]).argmax()
+    line = repr(one).splitlines()[2].split()
+    assert line[0] == one.names[top]
+    assert float(line[1]) == pytest.approx(one.values[0, top], rel=1e-3)
+
+
+# --- shap
+
+
+def draw_all(shap, exp):
+    plots = shap.plots
+    base = float(exp.base_values[0])
+    return {
+        "bar": lambda: plots.bar(exp, show=False),
+        "beeswarm": lambda: plots.beeswarm(exp, show=False),
+        "waterfall": lambda: plots.waterfall(exp[0], show=False),
+        "force": lambda: plots.force(exp[0], matplotlib=True, show=False),
+        "scatter": lambda: plots.scatter(exp[:, 0], color=exp, show=False),
+        "heatmap": lambda: plots.heatmap(exp, show=False),
+        "violin": lambda: plots.violin(exp, show=False),
+        "decision": lambda: plots.decision(
+            base, exp.values, features=exp.data, feature_names=exp.feature_names, show=False
+        ),
+    }
+
+
+@shap_warns
+@pytest.mark.parametrize("kind", ["numbers", "text"])
+def test_every_shap_plot(blobs, kind):
+    import matplotlib.pyplot as plt
+    import shap
+
+    X = pd.DataFrame(blobs[0][:30], columns=list("abcd"))
+    steps = StandardScaler()
+    if kind == "text":
+        X["d"] = np.where(X.a > 0, "up", "down")
+        X.loc[3, "d"] = None
+        steps = make_column_transformer((OneHotEncoder(), ["d"]), remainder=StandardScaler())
+    net = make_pipeline(steps, MLPClassifier((4,), solver="lbfgs", max_iter=200, random_state=0)).fit(X, X.a > 0)
+    exp = skexplain.explain(net, X, random_state=0).to_shap()
+    if kind == "text":
+        np.testing.assert_array_equal(np.isnan(exp.data[:, 3]), X.d.isna())
+        np.testing.assert_array_equal(exp.data[:, 3] == 1, X.d == "up")
+        assert exp.display_data[0, 3] == X.d[0]
+    for draw in draw_all(shap, exp).values():
+        draw()
+        plt.close("all")

@@ -41,6 +41,7 @@ from skexplain._head import Head
 from skexplain._network import Network
 from skexplain._pipeline import units_of
 from skexplain._propagation import Relevance, Rescale
+from skexplain._shap import entries_of
 from skexplain._wrap import as_network
 from skexplain.attributions import LRP
 from skexplain.exceptions import UnsupportedLayerError
@@ -520,7 +521,7 @@ def test_pictures_and_tables():
     assert f"age = {PEOPLE['age'][0]:.4g}" in labels
     assert "age & bmi" in labels
     exp.plot.bar()
-    data = exp._data_of_entries()
+    data = entries_of(exp)
     assert data.shape == (N, 7)
     assert data[0, 3] == PEOPLE["city"][0]
     assert np.isnan(data[0, 6])
