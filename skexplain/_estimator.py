@@ -161,6 +161,13 @@ class ExplainableMixin:
             params = {k: v for k, v in params.items() if not k.startswith("attribution__")}
         return super().set_params(**params)  # type: ignore[misc]
 
+    def _sk_visual_block_(self) -> Any:
+        """Scikit-learn's diagram, with the strategy under the name, also where it is the default."""
+        from sklearn.utils._repr_html.estimator import _VisualBlock  # without it scikit-learn draws the plain block
+
+        name, caption = type(self).__name__, f"attribution: {self.attribution}"
+        return _VisualBlock("single", self, names=name, name_details=str(self), name_caption=caption)
+
     @property
     def _kept_background(self) -> NDArray | None:
         """Rows kept as background, None if no rows were kept."""

@@ -9,6 +9,7 @@ import copy
 import io
 import pickle
 import random
+import re
 
 import cloudpickle
 import joblib
@@ -54,6 +55,16 @@ class FirstColumn(BaseEstimator):
         values = np.zeros(X.shape)
         values[:, 0] = 1
         return values
+
+
+class Evil(BaseEstimator):
+    """An object whose text is not to be run."""
+
+    def attribute(self, network, X, background, target, rng):
+        raise AssertionError("is never run")
+
+    def __repr__(self):
+        return "<script>"
 
 
 class NoParameters:
@@ -371,6 +382,15 @@ class EstimatorContract:
         assert shared.n_samples == 100
         with pytest.raises(ValueError, match="has no parameters that can be set"):
             clf.set_params(attribution=NoParameters(), attribution__n=1)
+
+    def test_diagram_shows_the_strategy(self):
+        def caption(estimator):
+            return re.findall(r'<div class="caption">(attribution.*?)</div>', estimator._repr_html_())
+
+        assert caption(self.classifier()) == ["attribution: expected_gradients"]
+        steps = make_pipeline(StandardScaler(), self.classifier(attribution=IntegratedGradients(n_steps=7)))
+        assert caption(steps) == ["attribution: IntegratedGradients(n_steps=7)"]
+        assert caption(self.classifier(attribution=Evil())) == ["attribution: &lt;script&gt;"]
 
     # 13. loss sanity, weights
 
