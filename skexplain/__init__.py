@@ -24,6 +24,8 @@ _LAZY = {
     "explain": "_explain",
     "from_fitted": "_fitted",
     "importances": "_explain",
+    "load": "_saving",
+    "save": "_saving",
 }
 _ROOMS = ("attributions", "comparison", "explanation", "exceptions", "keras", "plotting", "torch", "training")
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from ._columns import correlated_groups
     from ._explain import explain, importances
     from ._fitted import from_fitted
+    from ._saving import load, save
     from .comparison import Comparison, compare
     from .exceptions import CompletenessError, UnsupportedModelError
     from .explanation import Explanation, Importances
@@ -46,6 +49,8 @@ __all__ = [
     "explain",
     "from_fitted",
     "importances",
+    "load",
+    "save",
 ]
 
 

@@ -136,10 +136,11 @@ def opened(path: Any, kinds: Sequence[str]) -> Iterator[Archive]:
             if archive.kind not in kinds:
                 raise UnreadableError(f"{path} holds {archive.kind!r}, not {' or '.join(map(repr, kinds))}.")
             yield archive
-        except UnreadableError:
+        except (UnreadableError, ImportError):  # which says what to install
             raise
         except Exception as exc:  # bytes can be wrong in more ways than can be listed
             why = next(iter(str(exc).splitlines()), "").rstrip(".")
             raise UnreadableError(
-                f"{path} is damaged, or not a file that skexplain wrote ({type(exc).__name__}: {why})."
+                f"{path} is damaged, or not a file that skexplain wrote, or what it names has changed "
+                f"({type(exc).__name__}: {why})."
             ) from exc

@@ -358,6 +358,80 @@ class EstimatorContract:
         np.testing.assert_allclose(clf.feature_importances_.sum(), 1)
         assert clf.explain(X[:3]).shape == (3, 4)
 
+    @pytest.mark.parametrize("computed", [False, True])
+    def test_file_without_code(self, blobs, tmp_path, computed):
+        X, y = blobs
+        frame, labels = pd.DataFrame(X, columns=list("abcd")), np.array(["u", "v", "w"], dtype=object)[y]
+        clf = self.classifier(attribution=IntegratedGradients(n_steps=7), class_weight={"u": 2.0, "v": 1, "w": 1})
+        clf.fit(frame, labels)
+        if computed:
+            _ = clf.importances_
+        path = tmp_path / "clf.skx"
+        skexplain.save(clf, path)
+        assert [p.name for p in tmp_path.iterdir()] == ["clf.skx"]
+        before = self.generator_states()
+        back = skexplain.load(path)
+        for old, new in zip(before, self.generator_states(), strict=True):
+            np.testing.assert_array_equal(old, new)
+        assert (back._importances is not None) == computed
+        assert str(back.get_params(deep=False)) == str(clf.get_params(deep=False))
+        assert vars(back).keys() == vars(clf).keys()
+        np.testing.assert_array_equal(back.predict(frame), clf.predict(frame))
+        np.testing.assert_array_equal(back.predict_proba(frame), clf.predict_proba(frame))
+        np.testing.assert_array_equal(back.feature_importances_, clf.feature_importances_)
+        np.testing.assert_array_equal(back.explain(frame[:3]).values, clf.explain(frame[:3]).values)
+        assert back.feature_names_in_.tolist() == list("abcd")
+        with pytest.raises(ValueError, match="feature names"):
+            back.predict(frame[list("badc")])
+        for estimator in (clf, back):  # the optimizer goes on where it was
+            estimator.partial_fit(frame, labels)
+        np.testing.assert_allclose(back.predict_proba(frame), clf.predict_proba(frame), rtol=1e-3, atol=1e-6)
+        assert back.n_iter_ == clf.n_iter_
+        again = pickle.loads(pickle.dumps(back))
+        np.testing.assert_array_equal(again.predict_proba(frame), back.predict_proba(frame))
+
+    def test_parameters_of_a_file_train_the_same(self, fitted, blobs, tmp_path):
+        skexplain.save(fitted, tmp_path / "clf.skx")
+        back = clone(skexplain.load(tmp_path / "clf.skx"))
+        np.testing.assert_array_equal(back.fit(*blobs).predict_proba(blobs[0]), fitted.predict_proba(blobs[0]))
+
+    def test_file_of_a_watched_training(self, line, tmp_path):
+        X, y = line
+        y = np.column_stack([y, -y])
+        reg = self.regressor(attribution="weight_range", keep_rows=False).fit(X, y)
+        skexplain.save(reg, tmp_path / "reg.skx")
+        back = skexplain.load(tmp_path / "reg.skx")
+        np.testing.assert_array_equal(back.predict(X), reg.predict(X))
+        np.testing.assert_array_equal(back.feature_importances_, reg.feature_importances_)
+        np.testing.assert_array_equal(back.importances(X).values, reg.importances(X).values)
+        data = (tmp_path / "reg.skx").read_bytes()
+        assert not any(row.tobytes() in data for row in X)
+
+    def test_what_a_file_cannot_hold(self, fitted, tmp_path):
+        refused = {
+            r"attribution=FirstColumn\(\) .*is not one of this library's.*Set one of": {"attribution": FirstColumn()},
+            r"attribution=Permutation\(.*a function among its": {"attribution": Permutation(scoring=max)},
+            r"random_state=RandomState.*cannot be saved safely": {"random_state": np.random.RandomState(0)},
+        }
+        for match, params in refused.items():
+            with pytest.raises(TypeError, match=match):
+                skexplain.save(copy.deepcopy(fitted).set_params(**params), tmp_path / "clf.skx")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_what_is_not_saved(self, blobs, tmp_path):
+        path = tmp_path / "clf.skx"
+        with pytest.raises(NotFittedError):
+            skexplain.save(self.classifier(), path)
+        pipe = make_pipeline(StandardScaler(), self.classifier()).fit(*blobs)
+        with pytest.raises(
+            TypeError, match=r"not a Pipeline\. Save its last step, and the steps in front of it by skops"
+        ):
+            skexplain.save(pipe, path)
+        skexplain.save(pipe[-1], path)
+        np.testing.assert_array_equal(
+            skexplain.load(path).predict(pipe[:-1].transform(blobs[0])), pipe.predict(blobs[0])
+        )
+
     # 12. clone
 
     def test_clone(self, blobs):

@@ -62,6 +62,8 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
     _watchers: Sequence[Watcher] = ()
     _inputs: Inputs | None = None
     _listed: frozenset[str]
+    #: The class or function that made ``module_``, and its arguments: parameters may be set anew after a fit.
+    _made_by: tuple[Any, dict[str, Any]]
 
     def __init__(self, module: Any = None, **params: Any) -> None:
         # not setattr: skorch would take a module instance for a fitted component
@@ -137,6 +139,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         data = self._training
         if isinstance(self.module, nn.Module):
             module = type(self.module)(**kwargs) if kwargs else copy.deepcopy(self.module)
+            self._made_by = (type(self.module) if kwargs else self.module), kwargs
             if not self.warm_start and not kwargs:
                 draw_weights(module)
         else:
@@ -148,6 +151,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
             elif self.module is None:
                 raise ValueError("The default module takes its widths from an array X in `fit`; pass a module.")
             module = build(**kwargs)
+            self._made_by = build, kwargs
         module = self._in_dtype(module)
         if data is not None and any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
             with torch.no_grad():  # lazy layers take their width from a few rows
