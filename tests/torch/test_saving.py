@@ -65,7 +65,9 @@ def own(blobs):
 def test_own_module(own, blobs, path, given):
     X, _ = blobs
     skexplain.save(own, path)
+    state = torch.random.get_rng_state()
     back = skexplain.load(path, **given)
+    assert torch.equal(torch.random.get_rng_state(), state)
     assert back.module is Net
     assert back.module_.again is back.module_.tied
     np.testing.assert_array_equal(back.predict_proba(X), own.predict_proba(X))
