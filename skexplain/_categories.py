@@ -62,25 +62,32 @@ class Categories:
         columns = _meant(X, categorical, names)
         if not len(columns):
             return cls(columns, None)
-        encoder = OrdinalEncoder(
-            handle_unknown="use_encoded_value",
-            unknown_value=UNKNOWN - FIRST,
-            encoded_missing_value=MISSING - FIRST,
-        )
         levels = np.stack([_levels(X, int(j)) for j in columns], axis=1)
         try:
-            return cls(columns, encoder.fit(levels))
+            return cls(columns, _encoder().fit(levels))
         except TypeError as exc:
             raise ValueError(
                 f"A categorical column among {[_name(names, int(j)) for j in columns]} has levels of several types, "
                 f"which have no order. Make them all text, or all numbers. ({exc})"
             ) from exc
 
+    @classmethod
+    def of_levels(cls, columns: NDArray, levels: Sequence[NDArray]) -> Categories:
+        """As learned before: with the levels of each column, ``encoder.categories_``."""
+        if not len(columns):
+            return cls(columns, None)
+        row = np.array([[column[0] for column in levels]], dtype=object)
+        return cls(columns, _encoder(categories=list(levels)).fit(row))
+
+    @property
+    def levels(self) -> list[NDArray]:
+        """Of each categorical column, in the order of their codes, missing last."""
+        return [] if self.encoder is None else list(self.encoder.categories_)
+
     @property
     def cardinalities(self) -> dict[int, int]:
         """Number of codes of each categorical column: of unknown, missing, and the levels."""
-        levels = [] if self.encoder is None else self.encoder.categories_
-        counts = [FIRST + sum(not _is_missing(level) for level in column.tolist()) for column in levels]
+        counts = [FIRST + sum(not _is_missing(level) for level in column.tolist()) for column in self.levels]
         return dict(zip(self.columns.tolist(), counts, strict=True))
 
     def encode(self, X: Any, names: Sequence[str] | None, dtype: Any, estimator: Any) -> NDArray:
@@ -100,6 +107,15 @@ class Categories:
             levels = np.stack([_levels(X, int(j)) for j in self.columns], axis=1)
             out[:, self.columns] = self.encoder.transform(levels) + FIRST
         return check_array(out, dtype=dtype, estimator=estimator, input_name="X")
+
+
+def _encoder(**params: Any) -> OrdinalEncoder:
+    return OrdinalEncoder(
+        handle_unknown="use_encoded_value",
+        unknown_value=UNKNOWN - FIRST,
+        encoded_missing_value=MISSING - FIRST,
+        **params,
+    )
 
 
 def as_table(X: Any) -> Any:

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, csr_matrix, issparse
 
+from ._categories import Categories
 from ._encoding import INSTEAD, Kind, Reader, Writer
+from ._inputs import Input, Inputs, is_several
 from .attributions._registry import ATTRIBUTIONS
 from .explanation import Explanation, Importances
 
@@ -211,7 +213,7 @@ def _write_result(value: Any, writer: Writer, where: str) -> Any:
     named = strategy is None or isinstance(strategy, str)
     said = strategy if named else {"strategy": _write_strategy(strategy, writer, "strategy", foreign=True)}
     data = parts.get("data")
-    if data is not None and not (_is_frame(data) or issparse(data)):
+    if data is not None and not (_is_frame(data) or issparse(data) or is_several(data)):
         parts["data"] = np.asarray(data)
     return {"strategy": said} | _write_map(parts, writer, where)
 
@@ -227,18 +229,27 @@ def own_names() -> dict[str, Any]:
     return {"skexplain:gone": _gone}
 
 
+def _write_categories(value: Any, writer: Writer, where: str) -> Any:
+    return {"columns": writer.plain(value.columns, where), "levels": writer.plain(value.levels, where)}
+
+
+def _read_categories(content: Any, reader: Reader) -> Categories:
+    return Categories.of_levels(reader.value(content["columns"]), reader.value(content["levels"]))
+
+
 def _internal() -> dict[str, type]:
-    """What a strategy keeps of the training that it watched."""
+    """What a strategy keeps of the training that it watched, and how several inputs lie in a table."""
     from .training._input_weights import InputWeights, Kernel
     from .training._moments import Moments
     from .training._variance import VarianceImportance
     from .training._weight_figures import WeightFigures
 
-    return {kind.__name__: kind for kind in (InputWeights, Kernel, Moments, VarianceImportance, WeightFigures)}
+    kinds = (Input, Inputs, InputWeights, Kernel, Moments, VarianceImportance, WeightFigures)
+    return {kind.__name__: kind for kind in kinds}
 
 
 def _is_internal(value: Any) -> bool:
-    return type(value).__module__.startswith("skexplain.training.") and type(value) in _internal().values()
+    return type(value).__module__.startswith("skexplain.") and type(value) in _internal().values()
 
 
 def _write_internal(value: Any, writer: Writer, where: str) -> Any:
@@ -260,6 +271,7 @@ KINDS = (
     Kind("sparse", issparse, _write_sparse, _read_sparse),
     Kind("importances", lambda v: isinstance(v, Importances), _write_result, _read_result(Importances)),
     Kind("explanation", lambda v: isinstance(v, Explanation), _write_result, _read_result(Explanation)),
+    Kind("categories", lambda v: isinstance(v, Categories), _write_categories, _read_categories),
     Kind("name", _has_name, lambda v, w, where: w.name(v, where), lambda c, r: r.named(c)),
     Kind("internal", _is_internal, _write_internal, _read_internal),
     Kind("strategy", _is_strategy, _write_strategy, _read_strategy),

@@ -27,10 +27,12 @@ HALVES = {
 FITTED = (
     "n_features_in_",
     "feature_names_in_",
+    "categories_",
     "classes_",
     "y_ndim_",
     "n_outputs_",
     "n_iter_",
+    "_inputs",
     "_importance_seed",
     "_importances",
     "_kept",

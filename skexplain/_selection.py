@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
+
+from ._inputs import is_several
 
 
 def positions(key: Any, n: int, what: str, names: Sequence[str] = ()) -> NDArray:
@@ -62,7 +64,10 @@ def _position(name: Any, names: Sequence[str], what: str) -> int:
 
 
 def rows_of(data: Any, rows: NDArray) -> Any:
-    """Rows of a frame, a sparse matrix or anything that is an array."""
+    """Rows of a frame, a sparse matrix or anything that is an array; of each of several inputs."""
+    if is_several(data):
+        parts = {k: rows_of(data[k], rows) for k in (data if isinstance(data, Mapping) else range(len(data)))}
+        return parts if isinstance(data, Mapping) else tuple(parts.values())
     if hasattr(data, "iloc"):
         return data.iloc[rows]
     return data.tocsr()[rows] if issparse(data) else np.asarray(data)[rows]

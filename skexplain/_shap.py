@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
+
+from ._inputs import Inputs, is_several
 
 if TYPE_CHECKING:
     import shap
@@ -37,7 +39,8 @@ def as_shap(exp: Explanation) -> shap.Explanation:
 
 def entries_of(exp: Explanation) -> NDArray | None:
     """The row's value of each entry, NaN where it is several; None if all are."""
-    data = exp.data.toarray() if issparse(exp.data) else np.asarray(exp.data)
+    data: Any = Inputs.of(exp.data).table(exp.data) if is_several(exp.data) else exp.data
+    data = data.toarray() if issparse(data) else np.asarray(data)
     data = data.reshape(len(data), -1)
     if exp.columns is None:
         return data if data.shape[1] == len(exp.names) else None

@@ -12,6 +12,7 @@ from sklearn.inspection import partial_dependence
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
+import skexplain
 from skexplain.attributions import ATTRIBUTIONS, IntegratedGradients, get_attribution
 
 #: Strategies that need what these networks, or this training, do not have.
@@ -56,6 +57,20 @@ class CategoriesContract:
     def test_levels_are_learned(self, data, fitted):
         assert fitted.score(*data) > 0.95
         assert fitted.categories_.cardinalities == {1: 5, 2: 5, 4: 4}
+
+    def test_file_without_code(self, data, fitted, tmp_path):
+        X, _ = data
+        skexplain.save(fitted, tmp_path / "net.skx")
+        back = skexplain.load(tmp_path / "net.skx")
+        assert back.categories_.cardinalities == fitted.categories_.cardinalities
+        odd = X[:4].assign(colour=["purple", None, "red", "blue"], new=[True, False, True, False])
+        for rows in (X, odd):
+            np.testing.assert_array_equal(back.predict(rows), fitted.predict(rows))
+        np.testing.assert_array_equal(back.feature_importances_, fitted.feature_importances_)
+        exp = back.explain(X[:5])
+        np.testing.assert_array_equal(exp.values, fitted.explain(X[:5]).values)
+        exp.save(tmp_path / "exp.skx")
+        pd.testing.assert_frame_equal(skexplain.Explanation.load(tmp_path / "exp.skx").data, X[:5])
 
     @pytest.mark.parametrize("name", EVERY)
     def test_the_deciding_category_ranks_first(self, name, data, fitted):

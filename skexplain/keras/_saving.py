@@ -17,9 +17,9 @@ from typing import Any
 import h5py
 import keras
 
+from .. import keras as ours
 from .._encoding import INSTEAD, Kind, Reader, Writer
 from ._base import KerasEstimator
-from ._default import Standardise, mlp
 from ._globals import computing_in, seeded
 from ._model import Architecture, Recipe, as_array, ensure_built, set_weights
 from ._routing import Made, fresh
@@ -61,7 +61,9 @@ MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 
 def known() -> dict[str, Any]:
     """Classes and functions that a file may name without being trusted."""
-    found: dict[str, Any] = {"mlp": mlp, "Standardise": Standardise, "keras:Wrapped": keras.losses.Huber.__base__}
+    found: dict[str, Any] = {"keras:Wrapped": keras.losses.Huber.__base__}
+    own = {name: getattr(ours, name) for name in ours.__all__}
+    found |= {f"skexplain.keras:{name}": item for name, item in own.items() if not hasattr(item, "fit")}
     for room in ROOMS:
         for name, item in vars(room).items():
             harmless = inspect.isclass(item) and issubclass(item, HARMLESS)
@@ -123,7 +125,8 @@ def _write_model(model: keras.Model, writer: Writer, where: str, input_shape: An
     """Layers and weights as Keras' archive; how it is compiled apart, as Keras would lose arguments."""
     architecture = Architecture.of(model)
     own = {} if architecture.kind.__module__.startswith("keras.") else {architecture.kind.__name__: architecture.kind}
-    custom = {k: v for k, v in (architecture.custom | own).items() if v is not Standardise}
+    # layers of this library are registered with Keras
+    custom = {k: v for k, v in (architecture.custom | own).items() if not v.__module__.startswith("skexplain.keras.")}
     names = [writer.plain(item, where) for item in custom.values()]
     blob = "parameter.keras" if where == "model" else "model.keras"
     twin = replace(architecture, compiled=None).build()

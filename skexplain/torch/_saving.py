@@ -15,6 +15,7 @@ from skorch.history import History
 from torch import nn
 from torch.utils.data import DataLoader
 
+from .. import torch as room
 from .._encoding import Kind, Reader, Writer
 from ._criterion import plain
 from ._module import MLP
@@ -56,10 +57,15 @@ def _safetensors() -> Any:
 
 def known() -> dict[str, Any]:
     """Classes that a file may name without being trusted: none of them runs anything that is not there already."""
-    found = {"DataLoader": DataLoader, "Dataset": Dataset, "MLP": MLP}
-    for room, base in ((nn, nn.Module), (torch.optim, torch.optim.Optimizer)):
-        kinds = {name: item for name, item in vars(room).items() if inspect.isclass(item) and issubclass(item, base)}
-        found |= {f"{room.__name__}:{name}": item for name, item in kinds.items()}
+    found: dict[str, Any] = {"DataLoader": DataLoader, "Dataset": Dataset}
+    own = {name: getattr(room, name) for name in room.__all__}
+    for items, where, base in (
+        (own, "skexplain.torch", nn.Module),
+        (vars(nn), "torch.nn", nn.Module),
+        (vars(torch.optim), "torch.optim", torch.optim.Optimizer),
+    ):
+        kinds = {name: item for name, item in items.items() if inspect.isclass(item) and issubclass(item, base)}
+        found |= {f"{where}:{name}": item for name, item in kinds.items()}
     return found
 
 

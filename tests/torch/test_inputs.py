@@ -8,6 +8,7 @@ from sklearn.inspection import permutation_importance
 from torch import nn
 
 import skexplain
+from skexplain._shap import entries_of
 from skexplain.torch import NeuralNetClassifier, NeuralNetRegressor
 
 RNG = np.random.default_rng(0)
@@ -48,6 +49,25 @@ def test_estimators(layout):
     assert raw.names[raw.ranking[0]] == code
     by_loss = net.importances(X, y, attribution="permutation")
     assert by_loss.names[by_loss.ranking[0]] == code
+
+
+@pytest.mark.parametrize("layout", ["tuple", "dict"])
+def test_files_without_code(layout, tmp_path):
+    codes, numbers, y = data(60)
+    X = (codes, numbers) if layout == "tuple" else {"x_cont": numbers, "x_cat": codes}
+    net = NeuralNetRegressor(Tabular, max_epochs=1, random_state=0).fit(X, y)
+    skexplain.save(net, tmp_path / "net.skx")
+    back = skexplain.load(tmp_path / "net.skx", custom_objects={"Tabular": Tabular})
+    np.testing.assert_array_equal(back.predict(X), net.predict(X))
+    np.testing.assert_array_equal(back.feature_importances_, net.feature_importances_)
+    exp = net.explain(X)[10:13, [0, 2]]
+    exp.save(tmp_path / "exp.skx")
+    again = skexplain.Explanation.load(tmp_path / "exp.skx")
+    assert type(again.data) is type(X)
+    first = {"tuple": 0, "dict": "x_cat"}[layout]
+    np.testing.assert_array_equal(again.data[first], codes[10:13])
+    shown = dict(zip(again.names, entries_of(again).T, strict=True))
+    np.testing.assert_array_equal(shown["input 0" if layout == "tuple" else "x_cat"], codes[10:13, 0])
 
 
 def test_a_fastai_like_module_as_a_fitted_estimator():
