@@ -43,7 +43,9 @@ HARMLESS = (
     keras.random.SeedGenerator,
 )
 #: Layers that hold code or read other files.
-CODE = ("Lambda", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer", "TextVectorization")
+CODE = tuple(
+    "Lambda TorchModuleWrapper TFSMLayer JaxLayer FlaxLayer TextVectorization StringLookup IntegerLookup".split()
+)
 #: Marks in a configuration that stand for no class.
 MARKS = ("__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__")
 ROOMS = (
@@ -94,8 +96,8 @@ def check_config(config: Any, custom: Collection[str]) -> None:
         return
     if "class_name" in config and not _may_stand(config, custom):
         raise TypeError(
-            f"{config.get('module')}.{config['class_name']} ({config.get('config')!r:.60}) in the model is code, or "
-            "unknown to Keras"
+            f"{config.get('module')}.{config['class_name']} ({config.get('config')!r:.60}) in the model is code, "
+            "reads other files, or is unknown to Keras"
         )
     for item in config.values():
         check_config(item, custom)

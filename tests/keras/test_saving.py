@@ -145,7 +145,7 @@ def bomb(members):
 
 
 BAD = {
-    "class": (config(system), r"os\.system .* in the model is code, or unknown to Keras"),
+    "class": (config(system), r"os\.system .* in the model is code, reads other files, or is unknown"),
     "function": (config(function), r"os\.function \('system'\) in the model is code"),
     "lambda": (config(lambdas), r"keras\.layers\.Lambda"),
     "download": (config(download), r"keras\.utils\.function \('get_file'\)"),

@@ -258,3 +258,24 @@ def test_changed_content(tmp_path, whole, data):
         assert str(path) in str(exc) or "custom_objects" in str(exc)  # noqa: PT017
         assert "\n" not in str(exc)  # noqa: PT017
     assert "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "match"),
+    [
+        ("parameters", {"fit": 1}, "sets 'fit', which is no parameter"),
+        ("parameters", {"_training": 1}, "sets '_training', which is no parameter"),
+        ("fitted", {"predict": 1}, "sets 'predict', which is no parameter"),
+        (None, {"estimator": "os.system"}, r"holds a 'os\.system', which this version does not know"),
+    ],
+)
+def test_attributes_are_not_replaced(whole, tmp_path, part, change, match):
+    path = tmp_path / "f.skx"
+    path.write_bytes(whole[0])
+    with zipfile.ZipFile(path) as archive:
+        content = json.loads(archive.read("skexplain.json"))
+    at = content["content"] if part is None else content["content"][part]
+    at.update(change)
+    rename(path, json.dumps(content))
+    with pytest.raises(ValueError, match=match):
+        skexplain.load(path)
