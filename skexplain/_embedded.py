@@ -54,13 +54,18 @@ class Embedded:
             When it does not: codes are read in yet another way.
         """
         Z = self.embed(X)
-        want, got = self.whole.predict(X), self.network.predict(Z)
-        if not np.all(np.abs(got - want) <= ROUNDINGS * self.whole.eps * (np.abs(want).max(initial=0.0) + TINY)):
+        if not agree(self.network.predict(Z), self.whole.predict(X), self.whole.eps):
             raise UnsupportedModelError(
                 "The network looks codes up, but for some rows also reads them in another way, so that what it looks "
                 "up does not say all. Use a strategy without gradients, such as attribution='permutation'."
             )
         return Z
+
+
+def agree(outputs: NDArray, others: NDArray, eps: float) -> bool:
+    """Whether outputs behind look-ups are those in front of them, but for rounding."""
+    size = np.abs(others).max(initial=0.0) + TINY
+    return bool(np.all(np.abs(outputs - others) <= ROUNDINGS * eps * size))
 
 
 def numbers_of(owners: NDArray, groups: Sequence[NDArray]) -> list[NDArray]:
@@ -129,3 +134,25 @@ def merged(owners: Sequence[NDArray]) -> NDArray:
     most = every.max(axis=0)
     mixed = (every == -2) | ((every >= 0) & (every != most))
     return np.where(mixed.any(axis=0), -2, most)
+
+
+def columns_looked_up(codes: Sequence[Sequence[NDArray]], tries: Sequence[Trial]) -> list[NDArray] | None:
+    """For each look-up the column that each place of it depends on; None if no look-up is of single columns.
+
+    Parameters
+    ----------
+    codes : sequence of sequence of ndarray of shape (n_trials, *places)
+        For each trial what each look-up of the network was asked for, in order.
+    tries : sequence of Trial
+    """
+    calls = [[_columns(asked, trial) for asked in run] for run, trial in zip(codes, tries, strict=True)]
+    if not calls[0] or any([c.shape for c in run] != [c.shape for c in calls[0]] for run in calls):
+        return None
+    owners = [merged(same) for same in zip(*calls, strict=True)]
+    return owners if any((c >= 0).any() for c in owners) else None
+
+
+def _columns(codes: NDArray, trial: Trial) -> NDArray:
+    """The column that each place of a look-up depends on."""
+    flat = codes.reshape(len(codes), -1)
+    return trial.owners(flat) if len(flat) == len(trial.rows) else np.full(flat.shape[1], -2)

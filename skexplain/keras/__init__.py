@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 #: Public name -> module that defines it. Lazy, so that importing this package loads no framework.
 _LAZY = {
+    "EmbedCodes": "_default",
     "KerasClassifier": "_estimator",
     "KerasRegressor": "_estimator",
     "Standardise": "_default",
@@ -15,11 +16,11 @@ _LAZY = {
 }
 
 if TYPE_CHECKING:
-    from ._default import Standardise, mlp
+    from ._default import EmbedCodes, Standardise, mlp
     from ._estimator import KerasClassifier, KerasRegressor
     from ._watching import VarianceImportanceKeras
 
-__all__ = ["KerasClassifier", "KerasRegressor", "Standardise", "VarianceImportanceKeras", "mlp"]
+__all__ = ["EmbedCodes", "KerasClassifier", "KerasRegressor", "Standardise", "VarianceImportanceKeras", "mlp"]
 
 
 def __getattr__(name: str) -> Any:

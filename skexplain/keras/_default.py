@@ -9,8 +9,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from .._categories import FIRST, UNKNOWN, embedding_width
 from .._data import standardisation
-from .._defaults import ACTIVATION, DROPOUT, HIDDEN
+from .._defaults import ACTIVATION, DROPOUT, EMBEDDING_STD, HIDDEN
 
 
 @keras.saving.register_keras_serializable("skexplain")
@@ -63,6 +64,95 @@ class Standardise(keras.layers.Layer):
         return {**super().get_config(), "inverse": self.inverse}
 
 
+@keras.saving.register_keras_serializable("skexplain")
+class UnknownIsZero(keras.constraints.Constraint):
+    """The vector of code 0, of a level that was not there in training, stays zero whatever is learned."""
+
+    def __call__(self, w: Any) -> Any:
+        learned = keras.ops.expand_dims(keras.ops.arange(w.shape[0]) != UNKNOWN, 1)
+        return w * keras.ops.cast(learned, w.dtype)
+
+
+def _first_vectors(shape: Sequence[int], dtype: Any = None) -> Any:
+    """Small random vectors; zero for levels that were not seen, and to begin with for missing values."""
+    drawn = keras.random.normal((shape[0] - FIRST, shape[1]), stddev=EMBEDDING_STD, dtype=dtype)
+    return keras.ops.concatenate([keras.ops.zeros((FIRST, shape[1]), dtype=dtype), drawn])
+
+
+@keras.saving.register_keras_serializable("skexplain")
+class EmbedCodes(keras.layers.Layer):
+    """Codes of categorical columns become learned vectors, beside the other columns as they are.
+
+    Parameters
+    ----------
+    n_features : int
+        Columns of the table, codes and numbers.
+    cardinalities : mapping of int to int
+        For each column of codes how many there are; code 0, of a level that was not there in training, is always the
+        zero vector.
+    widths : mapping of int to int, default=None
+        Numbers in a vector of each column; None: by fastai's rule, ``min(600, 1.6 cardinality^0.56)``.
+
+    Attributes
+    ----------
+    owners : list of int
+        The column that each number of the output comes from.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skexplain.keras import EmbedCodes
+    >>> embed = EmbedCodes(3, {1: 5}, {1: 2})
+    >>> list(embed.owners), tuple(embed(np.array([[0.5, 3.0, -1.0]])).shape)
+    ([0, 2, 1, 1], (1, 4))
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        cardinalities: Mapping[int, int],
+        widths: Mapping[int, int] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs, autocast=False)  # codes beyond 2048 are not all numbers of half precision
+        # a file of Keras has text for the keys of a mapping
+        self.cardinalities = {int(j): n for j, n in cardinalities.items()}
+        given = None if widths is None else {int(j): n for j, n in widths.items()}
+        self.n_features, self.codes = n_features, sorted(self.cardinalities)
+        self.numbers = [j for j in range(n_features) if j not in self.cardinalities]
+        self.widths = {j: embedding_width(self.cardinalities[j]) if given is None else given[j] for j in self.codes}
+        self.tables = [
+            keras.layers.Embedding(
+                self.cardinalities[j],
+                self.widths[j],
+                embeddings_initializer=_first_vectors,
+                embeddings_constraint=UnknownIsZero(),
+                dtype=self.dtype_policy,
+                name=f"column_{j}",
+            )
+            for j in self.codes
+        ]
+        self.owners = self.numbers + [j for j in self.codes for _ in range(self.widths[j])]
+
+    def build(self, input_shape: Any) -> None:
+        for table in self.tables:
+            table.build((None,))
+
+    def call(self, inputs: Any) -> Any:
+        parts = [table(keras.ops.cast(inputs[:, j], "int32")) for j, table in zip(self.codes, self.tables, strict=True)]
+        if self.numbers:
+            numbers = keras.ops.take(inputs, self.numbers, axis=1)
+            parts.insert(0, keras.ops.cast(numbers, self.compute_dtype))
+        return keras.ops.concatenate(parts, axis=1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (input_shape[0], len(self.owners))
+
+    def get_config(self) -> dict[str, Any]:
+        of_codes = {"cardinalities": dict(self.cardinalities), "widths": dict(self.widths)}
+        return {**super().get_config(), "n_features": self.n_features, **of_codes}
+
+
 def mlp(
     meta: Mapping[str, Any],
     *,
@@ -79,7 +169,7 @@ def mlp(
     ----------
     meta : mapping
         Given by the estimator: ``n_features_in_``, and ``n_classes_`` for a classifier or ``n_outputs_`` for a
-        regressor.
+        regressor; with categorical columns, which are embedded, ``cardinalities_``.
     hidden : sequence of int, default=(64, 64)
         Widths of the hidden layers.
     activation : str, default="relu"
@@ -106,7 +196,9 @@ def mlp(
     if any(width < 1 for width in hidden):
         raise ValueError(f"hidden={tuple(hidden)} has a width below 1.")
     classification = "n_classes_" in meta
-    model = keras.Sequential([keras.layers.Input((meta["n_features_in_"],)), Standardise()])
+    n_features, cardinalities = meta["n_features_in_"], meta.get("cardinalities_")
+    embed = [EmbedCodes(n_features, cardinalities)] if cardinalities else []
+    model = keras.Sequential([keras.layers.Input((n_features,)), *embed, Standardise()])
     for width in hidden:
         model.add(keras.layers.Dense(width, activation=activation))
         if dropout:
@@ -117,13 +209,30 @@ def mlp(
     return model
 
 
-def standardise(model: keras.Model, X: NDArray, y: NDArray | None, weight: NDArray | None) -> None:
-    """Set the numbers of every `Standardise` layer; ``y`` is None for classifiers."""
-    for layer in every_layer(model):
-        if isinstance(layer, Standardise) and not layer.inverse:
+def standardise(
+    model: keras.Model, X: NDArray, y: NDArray | None, weight: NDArray | None, codes: Sequence[int] = ()
+) -> None:
+    """Set the numbers of every `Standardise` layer; ``y`` is None for classifiers, ``codes`` are columns of X."""
+    layers = every_layer(model)
+    numbers = np.setdiff1d(np.arange(X.shape[-1]), codes)
+    embedded = any(isinstance(layer, EmbedCodes) for layer in layers)
+    for layer in layers:
+        if isinstance(layer, Standardise) and not layer.inverse and not len(codes):
             layer.learn(X, weight)
+        elif isinstance(layer, Standardise) and not layer.inverse:
+            # codes, and the vectors behind the numbers, are on no scale
+            mean, scale = np.zeros(layer.mean.shape), np.ones(layer.mean.shape)
+            places = numbers if len(mean) == X.shape[-1] and not embedded else np.arange(len(numbers))
+            mean[places], scale[places] = standardisation(X[:, numbers], weight)
+            layer.mean.assign(mean)
+            layer.scale.assign(scale)
         elif isinstance(layer, Standardise) and y is not None:
             layer.learn(np.asarray(y, dtype=np.float64), weight)
+
+
+def starts_with_encoder(layers: Sequence[Any]) -> bool:
+    """Whether a model's first layer embeds codes, and is the only one to see them."""
+    return bool(layers) and type(layers[0]) is EmbedCodes and "call" not in vars(layers[0])
 
 
 def every_layer(model: Any) -> list[Any]:

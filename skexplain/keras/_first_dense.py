@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,17 +42,17 @@ class FirstDense:
     weight: NDArray
 
 
-def first_dense(model: keras.Model, features: tuple[int, ...]) -> FirstDense | None:
+def first_dense(layers: Iterable[Any], features: tuple[int, ...]) -> FirstDense | None:
     """Find the dense layer that takes all of the input and is the only one to see it, or None.
 
     Parameters
     ----------
-    model : keras.Model
-        Built.
+    layers : iterable of keras.layers.Layer
+        Of a built model, as from `each_alone`.
     features : tuple of int
         Shape of one row.
     """
-    chain = _chain(model)
+    chain = _chain(layers)
     if chain is None:
         return None
     *before, dense = chain
@@ -71,10 +71,10 @@ def first_dense(model: keras.Model, features: tuple[int, ...]) -> FirstDense | N
     return FirstDense(dense, slope.reshape(-1, 1) * kernel)
 
 
-def _chain(model: Any) -> list[Any] | None:
+def _chain(layers: Iterable[Any]) -> list[Any] | None:
     """Layers from the input to the first dense one, each the only reader of the one before."""
     chain = []
-    for layer in _each_alone(model):
+    for layer in layers:
         if layer is None:
             return None
         chain.append(layer)
@@ -85,14 +85,8 @@ def _chain(model: Any) -> list[Any] | None:
     return None
 
 
-def chain_of(model: Any) -> list[Any] | None:
-    """Layers from the input to the output, if each is the only reader of the one before and used once."""
-    layers = list(_each_alone(model))
-    return None if None in layers else layers
-
-
-def _each_alone(model: Any) -> Iterator[Any]:
-    """Layers in the order of use, as long as each is the only reader of the one before and used once; then None."""
+def each_alone(model: Any) -> Iterator[Any]:
+    """Layers from the input on, as long as each is the only reader of the one before and used once; then None."""
     if not has_graph(model):
         yield None
     elif isinstance(model, keras.Sequential):

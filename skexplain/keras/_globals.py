@@ -1,4 +1,4 @@
-"""Contexts that set what Keras keeps globally, and put it back: random generators and the float type."""
+"""Contexts that set what is kept globally, and put it back: random generators, the float type, and how code is run."""
 
 from __future__ import annotations
 
@@ -84,3 +84,19 @@ def computing_in(dtype: Any) -> Iterator[None]:
     finally:
         keras.config.set_floatx(floatx)
         keras.config.set_dtype_policy(policy)
+
+
+@contextmanager
+def without_graphs() -> Iterator[None]:
+    """A model's own tf.function would keep what is put in the place of a layer or an operation."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    old = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(old)

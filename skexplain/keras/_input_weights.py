@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,7 +25,8 @@ from ..training._input_weights import (
 from ..training._moments import Moments
 from ._activation import calling, exclusive, unchanged
 from ._default import Standardise, every_layer
-from ._first_dense import PASSING, _each_alone
+from ._first_dense import PASSING, each_alone
+from ._globals import without_graphs
 
 #: Layers after which the numbers of a row are in the same order, each changed by itself if at all.
 ORDER_KEPT = (
@@ -195,7 +196,7 @@ def _own_matrices(layer: Any) -> bool:
 
 def _straight(model: Any, features: tuple[int, ...]) -> list[_Taken] | None:
     """The layer, where no more than the order of the input's numbers need be known; else None."""
-    for layer in _each_alone(model):
+    for layer in each_alone(model):
         if layer is None or "call" in vars(layer):
             return None
         taker = _taker(layer)
@@ -421,7 +422,7 @@ def _entering(
     def trained(own: Callable[..., Any]) -> Callable[..., Any]:
         return lambda v, training=None, mask=None: own(v, training=True, mask=mask)
 
-    with exclusive, unchanged(model), keras.StatelessScope(), _without_graphs(), ExitStack() as stack:
+    with exclusive, unchanged(model), keras.StatelessScope(), without_graphs(), ExitStack() as stack:
         for layer in layers:
             stack.enter_context(calling(layer, observed(layer, layer.call)))
         for layer in every_layer(model):
@@ -443,22 +444,6 @@ def _constant(v: Any, seed: int) -> Any:
     shape = tuple(v.shape)
     values = np.random.default_rng(seed).uniform(0.25, 0.75, shape[1:])
     return keras.ops.cast(keras.ops.convert_to_tensor(np.broadcast_to(values, shape).copy()), v.dtype)
-
-
-@contextmanager
-def _without_graphs() -> Iterator[None]:
-    """A model's own tf.function would keep what is put in a layer's place."""
-    if keras.backend.backend() != "tensorflow":
-        yield
-        return
-    import tensorflow as tf
-
-    old = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(old)
 
 
 def _spread(model: Any, found: list[_Taken], n_columns: int, X: NDArray) -> NDArray:

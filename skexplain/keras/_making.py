@@ -11,7 +11,7 @@ import numpy as np
 from keras.src.models.functional import Functional  # not public, but what keras.Model(inputs, outputs) makes
 
 from ._activation import nodes
-from ._default import Standardise
+from ._default import EmbedCodes, Standardise
 
 #: Layers that keep in variables all that training and data change in them.
 LAYERS = {
@@ -23,7 +23,7 @@ LAYERS = {
         "AveragePooling1D AveragePooling2D GlobalAveragePooling1D GlobalAveragePooling2D GlobalMaxPooling1D "
         "GlobalMaxPooling2D"
     ).split()
-} | {Standardise}
+} | {EmbedCodes, Standardise}
 #: Variables that a larger model may not have: a graph keeps those of the model that it was traced for, and next to the
 #: training of large models tracing is nothing.
 MOST_NUMBERS = 2**18

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .._dense_network import DenseNetwork
 from .._head import Head
 from ._activation import exclusive
-from ._first_dense import affine_of, chain_of
+from ._first_dense import affine_of
 
 #: Activations of Keras that `DenseNetwork` knows, and their names there.
 FUNCTIONS = {
@@ -85,25 +85,24 @@ class DenseStack:
 
 
 def dense_stack(
-    model: Any, ending: Any, rows: NDArray, raw: Callable[[], NDArray], head: Head, classes: NDArray | None
+    layers: Sequence[Any], ending: Any, rows: NDArray, raw: Callable[[], NDArray], head: Head, classes: NDArray | None
 ) -> DenseStack | None:
     """A model as a stack of dense layers on the CPU, None if it is none.
 
     Parameters
     ----------
-    model, ending, rows, head, classes
+    layers : sequence of keras.layers.Layer
+        As from `each_alone`.
+    ending, rows, head, classes
         As for `DenseStack`.
     raw : callable
         Gives the model's raw outputs for these rows, of shape ``(n, n_raw)``.
     """
-    layers = chain_of(model)
-    if layers is None or model.inputs[0].dtype != str(rows.dtype):
-        return None
     if not all(isinstance(layer, keras.Layer) and layer.compute_dtype == str(rows.dtype) for layer in layers):
         return None
-    if not all("CPU" in v.value.device for v in model.variables):
+    if not all("CPU" in v.value.device for layer in layers for v in layer.variables):
         return None
-    stack = DenseStack(layers, ending, rows, head, classes)
+    stack = DenseStack(list(layers), ending, rows, head, classes)
     network = stack.network()
     if network is None:
         return None

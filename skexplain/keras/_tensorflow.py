@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .._attended import by_heads, no_attention
 from .._dense_network import DenseNetwork
+from .._embedded import Embedded, Trial, agree, columns_looked_up, may_hold_codes, trials
 from .._head import Head
 from .._network import CHUNK, PATH_ROWS, Activations, Attentions, Network, attention_rows, chunks, rows_at_once, rowwise
 from .._places import no_convolution, no_maps, place_axes
@@ -22,7 +23,9 @@ from .._stack import links_of, weights_of
 from ..exceptions import UnsupportedModelError
 from ._activation import call, calling, exclusive, unchanged, unrolled, without_activation
 from ._attentions import attending
-from ._first_dense import FirstDense, first_dense
+from ._default import starts_with_encoder
+from ._embedded import BehindEncoder, BehindLookUps, LookedUp
+from ._first_dense import FirstDense, each_alone, first_dense
 from ._maps import looking
 from ._stack import dense_stack
 from ._tape import TensorArrays, record
@@ -50,6 +53,8 @@ class KerasNetwork(Network):
         Whether logits are recovered from probabilities, because the activation cannot be taken off.
     rows : ndarray of shape (n, *features)
         A few inputs.
+    behind : BehindLookUps or BehindEncoder, optional
+        How the model is run on rows behind its look-ups, where these are the rows.
     """
 
     def __init__(
@@ -61,21 +66,28 @@ class KerasNetwork(Network):
         ending: Any,
         recover: bool,
         rows: NDArray,
+        behind: BehindLookUps | BehindEncoder | None = None,
     ) -> None:
         self.model, self.head, self.classes = model, head, classes
         self.ending, self.recover = ending, recover
         self.dtype = tf.float64 if model.compute_dtype == "float64" else tf.float32
         self._graphs: dict[str, Callable[..., Any]] = {}
+        self._look_ups: dict[tuple[int, ...], LookedUp] = {}
+        self._embedded: dict[str, Embedded] = {}
         self._layouts: dict[str | None, tuple[tuple[int, ...] | None, bool]] = {}
         self._attended_shapes: dict[str, list[tuple[int, ...]]] = {}
         self._features = rows.shape[1:]
         self._rows = np.asarray(rows[:8], dtype=self.dtype.as_numpy_dtype)
-        self._stack = None if recover else dense_stack(model, ending, self._rows, self._eagerly, head, classes)
+        self.behind = behind
+        self._layers = list(each_alone(model)) if behind is None else list(behind.layers)
+        dense = not recover and None not in self._layers and model.inputs[0].dtype == self.dtype.name
+        self._stack = dense_stack(self._layers, ending, self._rows, self._eagerly, head, classes) if dense else None
 
     def __reduce__(self) -> tuple:
         """What is sent to another process: graphs are traced anew there, and the ending is that of the copy."""
         taken_off = self.ending is not None
-        return _built_again, (self.model, self.head, self.classes, taken_off, self.recover, self._rows)
+        made = self.model, self.head, self.classes, taken_off, self.recover, self._rows, self.behind
+        return _built_again, made, {"in_front": self.in_front}
 
     @property
     def eps(self) -> float:
@@ -89,7 +101,7 @@ class KerasNetwork(Network):
     @cached_property
     def _first(self) -> FirstDense | None:
         """The dense layer that reads the input, if there is one."""
-        first = first_dense(self.model, self._features)
+        first = first_dense(self._layers, self._features)
         return first if first is not None and self._is_affine(first) else None
 
     def raw(self, X: NDArray) -> NDArray:
@@ -274,6 +286,58 @@ class KerasNetwork(Network):
         self._attended_shapes[name] = [by_heads(v.shape, n) for v in used]
         return tf.concat([tf.cast(tf.reshape(v, (n, -1)), self.dtype) for v in used], axis=1)
 
+    def embedded(self, rows: NDArray) -> Embedded | None:
+        if self.behind is not None or not may_hold_codes(rows):
+            return None
+        if starts_with_encoder(self._layers):
+            return self._behind("encoder", lambda: BehindEncoder(self.model, self._rows), rows)
+        try:
+            return self._behind_look_ups(trials(rows), rows)
+        except tf.errors.InvalidArgumentError:  # it cannot read rows made up of others
+            return None
+
+    def _behind_look_ups(self, tries: Sequence[Trial], rows: NDArray) -> Embedded | None:
+        seen = self._look_ups.setdefault(rows.shape[1:], LookedUp(self.model))
+        graph = self._graph("look-ups", seen, rows.shape[1:])
+        if not seen.shapes:
+            return None
+        owners = columns_looked_up([seen.codes(self._run(graph, trial.rows)) for trial in tries], tries)
+        if owners is None:
+            return None
+        looked_up = np.unique(np.concatenate(owners))
+        every = np.arange(rows[0].size)
+        known = np.concatenate([*(trial.rows for trial in tries), rows])
+
+        def results(X: NDArray) -> list[NDArray]:
+            return seen.results(self._run(graph, X))
+
+        for numbers in (np.setdiff1d(every, looked_up), every):
+            make = partial(BehindLookUps, self.model, self._rows, numbers, owners, seen.shapes[1::2], results)
+            found = self._behind(str([numbers.tolist(), *(c.tolist() for c in owners)]), make, rows)
+            # where codes are read in no other way, it makes no difference which stand in their place
+            if numbers is every or agree(found.network.predict(found.embed(known)), self.predict(known), self.eps):
+                break
+        return found
+
+    def _behind(self, key: str, make: Callable[[], BehindLookUps | BehindEncoder], rows: NDArray) -> Embedded:
+        """The network of the same outputs that reads embedded rows; made once, as graphs are traced at first use."""
+        if key not in self._embedded:
+            self._embedded[key] = self._new_behind(make(), rows)
+        return self._embedded[key]
+
+    def _new_behind(self, behind: BehindLookUps | BehindEncoder, rows: NDArray) -> Embedded:
+        network = KerasNetwork(
+            self.model,
+            self.head,
+            classes=self.classes,
+            ending=self.ending,
+            recover=self.recover,
+            rows=behind.embed(rows[:8]),
+            behind=behind,
+        )
+        network.in_front = rows.shape[1:], behind.owners
+        return Embedded(self, network, behind.embed, behind.owners, len(behind.numbers))
+
     def as_dense(self) -> DenseNetwork | None:
         return self._in_numpy
 
@@ -296,12 +360,15 @@ class KerasNetwork(Network):
         with ExitStack() as stack:
             if self.ending is not None:
                 stack.enter_context(without_activation(self.ending))
-            out = tf.reshape(call(self.model, x), (tf.shape(x)[0], self.head.n_raw))
+            out = tf.reshape(self._called(x), (tf.shape(x)[0], self.head.n_raw))
         if not self.recover:
             return out
         limits = np.finfo(out.dtype.as_numpy_dtype)
         p = tf.clip_by_value(out, limits.tiny, 1 - limits.eps / 2)
         return tf.math.log(p) if self.head.kind == "softmax" else tf.math.log(p) - tf.math.log1p(-p)
+
+    def _called(self, x: tf.Tensor) -> Any:
+        return call(self.model, x) if self.behind is None else self.behind(x)
 
     def _eagerly(self) -> NDArray:
         """Raw outputs of the rows that are kept, without a graph."""
@@ -335,7 +402,7 @@ class KerasNetwork(Network):
             return dense.activation(seen[0])
 
         with calling(dense, record):
-            call(self.model, x)
+            self._called(x)
         return seen[0]
 
     @property
@@ -431,12 +498,18 @@ def _replaced_in_numpy(
 
 
 def _built_again(
-    model: keras.Model, head: Head, classes: NDArray | None, taken_off: bool, recover: bool, rows: NDArray
+    model: keras.Model,
+    head: Head,
+    classes: NDArray | None,
+    taken_off: bool,
+    recover: bool,
+    rows: NDArray,
+    behind: BehindLookUps | BehindEncoder | None,
 ) -> KerasNetwork:
     from ._network import ending_of
 
-    ending = ending_of(model, rows)[1] if taken_off else None
-    return KerasNetwork(model, head, classes=classes, ending=ending, recover=recover, rows=rows)
+    ending = ending_of(model, rows if behind is None else behind.rows)[1] if taken_off else None
+    return KerasNetwork(model, head, classes=classes, ending=ending, recover=recover, rows=rows, behind=behind)
 
 
 def _traced(function: Callable[..., Any], signature: list[Any]) -> Callable[..., Any]:

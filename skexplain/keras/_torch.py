@@ -6,16 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .._embedded import Embedded, may_hold_codes
 from .._head import Head
 from ..torch._attentions import Attended, differentiable
 from ..torch._maps import Maps
 from ..torch._network import TorchNetwork
 from ..torch._untouched import as_tensor
-from ._activation import call, without_activation
+from ._activation import call, calling, without_activation
 from ._attentions import attending
+from ._default import starts_with_encoder
+from ._first_dense import each_alone
 from ._maps import looking
 
 
@@ -32,8 +36,29 @@ class _WithoutEnding(torch.nn.Module):
             return call(self.model, x)
 
 
+class _BehindEncoder(torch.nn.Module):
+    """The model, whose first layer embeds codes, as a module of what that layer returns."""
+
+    def __init__(self, module: Any, features: tuple[int, ...]) -> None:
+        super().__init__()
+        self.module, self.features = module, features
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        encoder = next(iter(each_alone(self.module.model)))  # not kept: a copy has its own
+        with calling(encoder, lambda inputs, *args, **kwargs: z):
+            return self.module(z.new_zeros((len(z), *self.features)))
+
+
 class _KerasOnTorch(TorchNetwork):
     """A `TorchNetwork` whose layers are those of Keras."""
+
+    def embedded(self, rows: NDArray) -> Embedded | None:
+        layers = list(each_alone(self.module.model))
+        if not may_hold_codes(rows) or not starts_with_encoder(layers):
+            return super().embedded(rows)
+        encoder = layers[0]
+        owners, n_numbers = np.array(encoder.owners), len(encoder.numbers)
+        return self._behind(_BehindEncoder(self.module, rows.shape[1:]), encoder, owners, n_numbers, rows)
 
     @contextmanager
     def _maps(self, layer: str | None) -> Iterator[Maps]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from .._embedded import ROUNDINGS, Trial, merged
+from .._embedded import ROUNDINGS, Trial, columns_looked_up
 
 #: Functions that look codes up, and which of their arguments are the table and the codes.
 LOOK_UPS: dict[Any, tuple[int | None, int, str]] = {
@@ -187,14 +187,10 @@ def behind_look_ups(
     rows : sequence of Tensor
         Rows of each trial as the module reads them.
     """
-    seen = [_run(module, x) for x in rows]
-    calls = [[_columns(call, trial) for call in run] for run, trial in zip(seen, tries, strict=True)]
-    if not calls[0] or any([c.shape for c in run] != [c.shape for c in calls[0]] for run in calls):
+    owners = columns_looked_up([[call.codes.cpu().numpy() for call in _run(module, x)] for x in rows], tries)
+    if owners is None:
         return None
-    owners = [merged(same) for same in zip(*calls, strict=True)]
     columns = np.unique(np.concatenate([c[c >= 0] for c in owners]))
-    if not len(columns):
-        return None
     d = rows[0][0].numel()
     fixed = BehindLookUps(module, rows[0][0], np.setdiff1d(np.arange(d), columns), owners)
     every = BehindLookUps(module, rows[0][0], np.arange(d), owners)
@@ -205,12 +201,6 @@ def _run(module: nn.Module, x: Tensor) -> list[Call]:
     with LookUps() as seen:
         module(x)
     return seen.calls
-
-
-def _columns(call: Call, trial: Trial) -> NDArray:
-    """The column that each place of a look-up depends on."""
-    codes = call.codes.reshape(len(call.codes), -1).cpu().numpy()
-    return trial.owners(codes) if len(codes) == len(trial.rows) else np.full(codes.shape[1], -2)
 
 
 def _reads_nothing_else(behind: BehindLookUps, output: Callable[[Any], Tensor], x: Tensor, columns: NDArray) -> bool:

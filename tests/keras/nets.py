@@ -64,12 +64,6 @@ def convolutional():
     )
 
 
-def embedding():
-    x = layers.Input((D,))
-    code = layers.Embedding(4, 3)(keras.ops.cast(x[:, 0], "int32"))
-    return keras.Model(x, layers.Dense(3)(layers.Concatenate()([code, x[:, 1:]])))
-
-
 def learned(model, X):
     """Give normalisations something else than 0 and 1."""
     rng = np.random.default_rng(3)

@@ -111,8 +111,12 @@ def outcome(strategy: Any, ready: BareNetwork, name: str, X: NDArray | None = No
 
 
 def _gap(strategy: Any, ready: BareNetwork, X: NDArray, B: NDArray, values: NDArray) -> float:
-    reference = strategy.reference(B).astype(B.dtype)
-    f, base = ready.outputs(X), ready.outputs(reference)
+    embedded = ready._network("margin").embedded(np.concatenate([X, B]))
+    f = ready.outputs(X)
+    if embedded is None:
+        base = ready.outputs(strategy.reference(B).astype(B.dtype))
+    else:  # the mean of a code is that of what is looked up for it, which only a network behind the look-ups can read
+        base = embedded.network.predict(strategy.reference(embedded.embed(B)))
     spread = np.concatenate([base, ready.outputs(B)]).std(axis=0)
     explained = f.argmax(axis=1), np.arange(len(X))
     delta = (f - base.mean(axis=0))[explained[::-1]]
