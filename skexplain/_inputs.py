@@ -82,6 +82,11 @@ class Inputs:
         return self.parts[0].name is not None
 
     @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for layouts that are alike."""
+        return tuple((part.name, tuple(part.columns.tolist()), part.shape, part.whole) for part in self.parts)
+
+    @property
     def n_columns(self) -> int:
         return sum(len(part.columns) for part in self.parts)
 
@@ -142,6 +147,12 @@ class Tabled:
 
     def _check_rows(self, X: Any) -> NDArray:
         return self.inputs.table(X)
+
+
+def codes_and_numbers(codes: NDArray, n_columns: int) -> Inputs:
+    """The inputs ``(codes, numbers)`` of a table with codes in some of its columns."""
+    numbers = np.setdiff1d(np.arange(n_columns), codes)
+    return Inputs((Input(None, codes, (len(codes),), True), Input(None, numbers, (len(numbers),), False)))
 
 
 def inputs_of(X: Any) -> Inputs | None:

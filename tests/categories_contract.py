@@ -77,7 +77,8 @@ class CategoriesContract:
         X, y = data
         result = fitted.importances(X[:100], y[:100], attribution=name)
         assert result.names == tuple(X)
-        if name != "garson":  # of a vector the dimensions that are not used count too
+        # in the sum over a vector, dimensions that are not used count too (garson), or those used cancel
+        if name not in ("garson", "connection_weights"):
             assert result.ranking[0] == 1, result
         np.testing.assert_allclose(result.normalized.sum(), 1)
 
@@ -91,15 +92,16 @@ class CategoriesContract:
 
     def test_names_positions_and_auto_mean_the_same(self, data, fitted):
         X, y = data
-        for categorical in (["new", "colour", "size"], [1, 2, 4], np.array([4, 2, 1])):
+        for categorical in (["new", "colour", "size"], np.array([4, 2, 1])):
             other = self.regressor(categorical=categorical).fit(X, y)
             np.testing.assert_array_equal(other.predict(X), fitted.predict(X))
 
     def test_values_add_up_to_what_the_network_says(self, data, fitted):
         X, _ = data
-        exp = fitted.explain(X[:20], attribution=IntegratedGradients(baseline="background"))
-        np.testing.assert_allclose(exp.values.sum(axis=1) + exp.base_values, fitted.predict(X[:20]), atol=0.05)
-        exp = fitted.explain(X[:20], attribution=IntegratedGradients(baseline=X[20:21]))
+        strategy = IntegratedGradients(baseline="background")
+        exp = fitted.explain(X[:5], background=X[5:15], attribution=strategy)
+        np.testing.assert_allclose(exp.values.sum(axis=1) + exp.base_values, fitted.predict(X[:5]), atol=0.05)
+        exp = fitted.explain(X[:5], attribution=IntegratedGradients(baseline=X[20:21]))
         np.testing.assert_allclose(exp.base_values, fitted.predict(X[20:21])[0], rtol=1e-4)
 
     def test_shuffled_levels_are_shuffled_codes(self, data, fitted):

@@ -13,6 +13,7 @@ from keras.src.models.functional import Functional  # not public, but what keras
 
 from ..exceptions import UnsupportedModelError
 from ._default import every_layer
+from ._table import without_table
 
 SQUASHING = ("softmax", "sigmoid")
 #: Held for as long as part of any model is replaced, and by whoever runs a model's Python code or looks at its parts:
@@ -42,6 +43,7 @@ def last_operation(model: keras.Model) -> Any | None:
     Models inside models are looked into, and layers that only give numbers another shape are looked past. An operation
     that is used in more than one place gives None too, as taking it off at the end would change the other place.
     """
+    model = without_table(model)
     while has_graph(model):
         last, uses = _last_sequential(model) if isinstance(model, keras.Sequential) else _last_functional(model)
         if uses != 1:

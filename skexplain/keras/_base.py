@@ -15,9 +15,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .. import _defaults
+from .._categories import embedding_width
 from .._data import TrainingData, held_out, prediction_rows, standardisation, typical_rows
 from .._estimator import ExplainableMixin
 from .._head import Output
+from .._inputs import Inputs, codes_and_numbers, inputs_of
 from .._network import Network, chunks
 from ..training._watcher import Watcher
 from ._default import mlp, standardise
@@ -26,6 +28,7 @@ from ._losses import default_loss, loss_name, only_loss
 from ._model import Architecture, Packed, Recipe, renewed
 from ._network import ending_of, keras_network, predict_once
 from ._routing import ROUTES, accepted, callback_list, compile_arguments, frozen, routed, takes, thawed
+from ._table import number_of_inputs, reads_table
 from ._training import Rows, Schedule, train
 
 #: What ``fit__*`` may set.
@@ -55,9 +58,11 @@ class _Resolved(NamedTuple):
 class KerasEstimator(ExplainableMixin, BaseEstimator):
     """Base of `KerasClassifier` and `KerasRegressor`, which say what they predict."""
 
+    _inputs: Inputs | None = None
+
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
         go_on = self.warm_start and hasattr(self, "model_")
-        data = self._checked_data(X, y, sample_weight, reset=not go_on)
+        data = self._training_data(X, y, sample_weight, reset=not go_on)
         if go_on:
             self._of_fitted_shape(data.X)
         resolved = self._resolved()
@@ -66,12 +71,21 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
         go_on = hasattr(self, "model_")
-        data = self._checked_data(X, y, sample_weight, reset=not go_on)
+        data = self._training_data(X, y, sample_weight, reset=not go_on)
         if go_on:
             self._of_fitted_shape(data.X)
         done = len(self.history_["loss"]) if go_on else 0
         resolved = self._resolved()._replace(validation_split=0.0)
         return self._train(data, resolved, epochs=done + 1, initial=done, go_on=go_on, keep_history=True)
+
+    def _training_data(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> TrainingData:
+        """Checked; several inputs side by side."""
+        if reset:
+            self._inputs = inputs_of(X)
+        return self._checked_data(self._as_table(X), y, sample_weight, reset=reset)
+
+    def _as_table(self, X: Any) -> Any:
+        return X if self._inputs is None else self._inputs.table(X)
 
     def _train(
         self,
@@ -116,7 +130,12 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
         if output not in self._networks:
             classes = self.classes_ if is_classifier(self) else None
             self._networks[output] = keras_network(
-                self.model_, self._probe, classes=classes, regression=classes is None, output=output
+                self.model_,
+                self._probe,
+                classes=classes,
+                regression=classes is None,
+                output=output,
+                inputs=self._inputs_of(self.model_),
             )
         return self._networks[output]
 
@@ -130,7 +149,7 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
 
     def _check_rows(self, X: Any) -> NDArray:
         check_is_fitted(self, "model_")
-        X = prediction_rows(self, X, allow_nd=self._builder is not None)
+        X = prediction_rows(self, self._as_table(X), allow_nd=self._builder is not None)
         return self._of_fitted_shape(X)
 
     def _of_fitted_shape(self, X: NDArray) -> NDArray:
@@ -265,16 +284,31 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
             "n_outputs_expected_": 1,
         }
         names = getattr(self, "feature_names_in_", None)
-        return meta | self._meta_of_target() | ({} if names is None else {"feature_names_in_": names})
+        meta |= {} if names is None else {"feature_names_in_": names}
+        return meta | self._meta_of_target() | self._meta_of_codes()
+
+    def _meta_of_codes(self) -> dict[str, Any]:
+        if self.categorical is None:
+            return {}
+        cardinalities = self.categories_.cardinalities
+        pairs = [(n, embedding_width(n)) for n in cardinalities.values()]
+        return {"cardinalities_": cardinalities, "emb_szs_": pairs, "n_cont_": self.n_features_in_ - len(pairs)}
+
+    def _inputs_of(self, model: keras.Model) -> Inputs | None:
+        """What becomes which of the model's inputs; None if it reads the table."""
+        if self._inputs is None and self.categorical is not None and number_of_inputs(model) == 2:
+            return codes_and_numbers(self.categories_.columns, self.n_features_in_)
+        return self._inputs
 
     def _new_model(self, data: TrainingData) -> keras.Model:
         """Build, look at what the model ends in, choose a loss if there is none, and refuse what cannot learn."""
         given = self._builder
         model = renewed(given, self._recipe.make) if isinstance(given, keras.Model) else self._recipe.build()
         ours = given is None
-        outputs = predict_once(model, data.X)
+        reading = reads_table(model, self._inputs_of(model))
+        outputs = predict_once(reading, data.X)
         self._units = int(np.prod(outputs.shape[1:]))
-        activation, _ = ending_of(model, data.X)
+        activation, _ = ending_of(reading, data.X)
         if not model.compiled:
             compiling = dict(self._recipe.compile_arguments or {})
             if compiling.get("loss") is None:
@@ -294,9 +328,10 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
         if loss is None:
             raise ValueError("The model comes compiled without a loss; compile it with one, or pass loss=.")
         if activation in ("linear", "bounded") and not ours:
-            activation, _ = ending_of(model, data.X)  # the loss may tell
+            activation, _ = ending_of(reading, data.X)  # the loss may tell
         self._check_ending(loss, activation, self._units)
-        standardise(model, data.X, None if is_classifier(self) else data.y, data.weight)
+        codes = () if self.categorical is None else self.categories_.columns
+        standardise(model, data.X, None if is_classifier(self) else data.y, data.weight, codes)
         return model
 
     # --- training
@@ -304,7 +339,8 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
     def _rows(self, data: TrainingData) -> Rows:
         """Rows with targets in the form that the loss takes."""
         target = self._loss_target(data.y, only_loss(self.model_), self._units)
-        return Rows(data.X, target, None if data.weight is None else data.weight.astype(self.dtype))
+        weight = None if data.weight is None else data.weight.astype(self.dtype)
+        return Rows(data.X, target, weight, self._inputs_of(self.model_))
 
     def _split(
         self, rows: Rows, y: NDArray, resolved: _Resolved, seed: int
@@ -333,7 +369,7 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
         if not isinstance(given, list | tuple) or len(given) not in (2, 3):
             raise TypeError("fit__validation_data must be (X, y) or (X, y, sample_weight).")
         X, y, weight = (*given, None)[:3]
-        data = self._checked_data(X, y, weight, reset=False)
+        data = self._training_data(X, y, weight, reset=False)
         self._of_fitted_shape(data.X)
         return self._rows(data)
 
@@ -361,7 +397,7 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
         state = dict(super().__getstate__()) | self._frozen_parameters()
         state.pop("_networks", None)
         if "model_" in state:
-            state["model_"] = Packed.of(self.model_, self._recipe, self._input_shape)
+            state["model_"] = Packed.of(self.model_, self._recipe, self._input_shape, self._inputs_of(self.model_))
         if isinstance(self.model, keras.Model):
             state["model"] = Packed.of_parameter(self.model)
         return state

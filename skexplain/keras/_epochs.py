@@ -13,6 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ._making import making
+from ._table import arranged
 
 if TYPE_CHECKING:
     from ._input_weights import Reading
@@ -100,16 +101,21 @@ def _graph(
 
     Without ``kernels`` of one batch, else of an epoch.
     """
-    data = [tf.constant(part) for part in rows if part is not None]
+    data = [tf.constant(part) for part in rows.arrays]
     variables = variables_of(model)
     specs = [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in data]
     made = making(model, step, variables)
     watched = None if kernels is None else tuple(_position(model, reading) for reading in kernels)
-    key = None if made is None else (made, watched, *specs)
+    layout = None if rows.inputs is None else rows.inputs.key
+    key = None if made is None else (made, watched, layout, *specs)
     with _LOCK:
         graph = _KEPT.get(key)
     if graph is None:
-        graph = _traced(model, step, specs, kernels, variables)
+
+        def on_batch(data: Any) -> Any:
+            return step((arranged(model, data[0], rows.inputs), *data[1:]))
+
+        graph = _traced(model, on_batch, specs, kernels, variables)
         if key is not None and graph.places is not None:
             with _LOCK:
                 _KEPT[key] = graph

@@ -49,6 +49,13 @@ PARAMETERS = """    model : callable, keras.Model or None, default=None
         Shape of one row as the model reads it, such as (height, width, channels) of pictures or (steps, features) of
         sequences. X stays a table of as many columns, for scikit-learn and in all results. None: rows are as they are.
         The default model reads them flat.
+    categorical : list of names or indices, "auto" or None, default=None
+        Columns of levels rather than numbers. "auto": those of a frame that are text, categories or booleans. Levels
+        become codes: 0 for one that was not there in training, 1 for a missing value, 2 and on for the others. The
+        default model embeds them. A model of yours with two inputs gets codes ``(n, n_categorical)``, of integers, and
+        numbers ``(n, n_numeric)``, in this order; one with one input gets the table with codes in their columns. How
+        many codes there are stands in ``meta``: as ``cardinalities_`` (a dict from column to number) and as
+        ``emb_szs_`` (pairs of number and embedding width), beside ``n_cont_``, the number of others.
     dtype : {{"float32", "float64"}}, default="float32"
         Of weights and data.
     attribution : str or object, default="expected_gradients"
@@ -139,6 +146,7 @@ class KerasClassifier(ClassifierMixin, KerasEstimator):
         warm_start: bool = False,
         random_state: Any = None,
         input_shape: Sequence[int] | None = None,
+        categorical: Any = None,
         dtype: str = "float32",
         attribution: Any = "expected_gradients",
         importance_rows: int = 1000,
@@ -162,6 +170,7 @@ class KerasClassifier(ClassifierMixin, KerasEstimator):
         self.warm_start = warm_start
         self.random_state = random_state
         self.input_shape = input_shape
+        self.categorical = categorical
         self.dtype = dtype
         self.attribution = attribution
         self.importance_rows = importance_rows
@@ -333,6 +342,7 @@ class KerasRegressor(RegressorMixin, KerasEstimator):
         warm_start: bool = False,
         random_state: Any = None,
         input_shape: Sequence[int] | None = None,
+        categorical: Any = None,
         dtype: str = "float32",
         attribution: Any = "expected_gradients",
         importance_rows: int = 1000,
@@ -355,6 +365,7 @@ class KerasRegressor(RegressorMixin, KerasEstimator):
         self.warm_start = warm_start
         self.random_state = random_state
         self.input_shape = input_shape
+        self.categorical = categorical
         self.dtype = dtype
         self.attribution = attribution
         self.importance_rows = importance_rows

@@ -11,9 +11,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from .._inputs import Inputs
 from ._default import every_layer
 from ._globals import computing_in, seeded
 from ._routing import fresh, frozen, thawed
+from ._table import reads_table
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,7 @@ class Packed:
     weights: list[NDArray]
     optimizer: list[NDArray]
     input_shape: tuple[int, ...] | None
+    inputs: Inputs | None = None
 
     @classmethod
     def of_parameter(cls, model: keras.Model) -> Packed:
@@ -216,16 +219,16 @@ class Packed:
         return cls(Recipe(Architecture.of(model)), model.get_weights() if model.built else [], [], None)
 
     @classmethod
-    def of(cls, model: keras.Model, recipe: Recipe, input_shape: tuple[int, ...]) -> Packed:
+    def of(cls, model: keras.Model, recipe: Recipe, input_shape: tuple[int, ...], inputs: Inputs | None) -> Packed:
         variables = model.optimizer.variables if model.optimizer is not None else []
-        return cls(recipe, model.get_weights(), [as_array(v) for v in variables], input_shape)
+        return cls(recipe, model.get_weights(), [as_array(v) for v in variables], input_shape, inputs)
 
     def unpack(self) -> keras.Model:
         """The model; making it uses no global random generator."""
         with seeded(0), computing_in(self.recipe.dtype):
             model = self.recipe.build()
             if self.input_shape is not None:
-                ensure_built(model, self.input_shape)
+                ensure_built(model, self.input_shape, self.inputs)
             if self.weights:
                 set_weights(model, self.weights)
             self.recipe.compile(model)
@@ -236,12 +239,12 @@ class Packed:
         return model
 
 
-def ensure_built(model: keras.Model, input_shape: tuple[int, ...]) -> None:
+def ensure_built(model: keras.Model, input_shape: tuple[int, ...], inputs: Inputs | None = None) -> None:
     """Make the weights of a model that waits for its first call."""
     if not model.built or not _counts_weights(model):
         from ._network import predict_once
 
-        predict_once(model, np.zeros((1, *input_shape)))
+        predict_once(reads_table(model, inputs), np.zeros((1, *input_shape)))
 
 
 def _counts_weights(model: keras.Model) -> bool:

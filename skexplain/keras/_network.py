@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from .._head import Head, Output, decide_head, is_distribution
+from .._inputs import Inputs
 from .._network import Network, chunks
 from ..exceptions import UnsupportedModelError
 from ._activation import (
@@ -27,6 +28,7 @@ from ._activation import (
 )
 from ._losses import UNITS, loss_name, only_loss, wants_probabilities
 from ._squashing import behind_the_weights, can_be_moved, far_rows
+from ._table import number_of_inputs, reads_table, without_table
 
 #: Rows on which a model is tried.
 PROBED = 32
@@ -42,22 +44,29 @@ def keras_network(
     classes: NDArray | None = None,
     regression: bool = False,
     output: Output = "margin",
+    inputs: Inputs | None = None,
 ) -> Network:
     """Put a trained model behind the boundary; see `skexplain._wrap.as_network` for the parameters.
+
+    ``inputs`` says which columns of X become which input of the model; None: X is its only one.
 
     Raises
     ------
     UnsupportedModelError
-        For models of the old tf_keras, and models with several inputs or outputs.
+        For models of the old tf_keras, models with several outputs, and models with several inputs for a table.
+    ValueError
+        For inputs of another number, or other names, than the model has.
     """
     if not isinstance(model, keras.Model):
         raise UnsupportedModelError(
             f"A {type(model).__module__}.{type(model).__name__} is not a keras.Model of Keras {keras.__version__}."
         )
-    if isinstance(getattr(model, "inputs", None), list) and len(model.inputs) > 1:
+    if inputs is None and (number_of_inputs(model) or 1) > 1:
         raise UnsupportedModelError(
-            f"The model has {len(model.inputs)} inputs; only one table of columns is explained."
+            f"The model has {number_of_inputs(model)} inputs, but X is one table; pass a dict or tuple with an array "
+            "for each input."
         )
+    model = reads_table(model, inputs)
     activation, ending = ending_of(model, X)
     n_raw = int(np.prod(predict_once(model, X).shape[1:]))
     known = "linear" if activation == "bounded" else activation
@@ -103,7 +112,7 @@ def ending_of(model: Any, X: NDArray) -> tuple[str, Any]:
     with exclusive:  # also what another thread took off would not be seen
         p = predict_once(model, X)
         last = last_operation(model)
-        candidates = [last] if last is not None else [] if has_graph(model) else squashing_layers(model)
+        candidates = [last] if last is not None else [] if has_graph(without_table(model)) else squashing_layers(model)
         for operation in candidates:
             name = activation_name(operation)
             if name not in SQUASHING:
@@ -125,7 +134,7 @@ def _unseen_ending(model: Any, X: NDArray, p: NDArray) -> str:
         return "softmax"
     if np.any(p < 0) or np.any(p > 1):
         return "linear"
-    trace = behind_the_weights(model, X)
+    trace, model = behind_the_weights(model, X), without_table(model)
     if trace == "free" and (has_graph(model) or not wants_probabilities(model)):
         return "linear"
     each = wants_probabilities(model) and loss_name(only_loss(model)) in UNITS

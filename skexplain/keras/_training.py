@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._data import check_loss
+from .._inputs import Inputs
 from ..training._watcher import Watcher
 from ._input_weights import find
+from ._table import arranged
 
 #: What callbacks call that they do at each batch.
 TRAINING = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
@@ -20,14 +22,24 @@ TESTING = ("on_test_batch_begin", "on_test_batch_end")
 
 
 class Rows(NamedTuple):
-    """Rows to train on or to watch: inputs, targets as the loss takes them, weights or None."""
+    """Rows to train on or to watch: inputs, targets as the loss takes them, weights or None.
+
+    ``inputs`` says which columns of X become which input of the model; None: X is its only one.
+    """
 
     X: NDArray
     y: NDArray
     weight: NDArray | None
+    inputs: Inputs | None = None
+
+    @property
+    def arrays(self) -> list[NDArray]:
+        """Inputs, targets, and weights if there are any."""
+        return [self.X, self.y] + ([] if self.weight is None else [self.weight])
 
     def take(self, index: Any) -> Rows:
-        return Rows(self.X[index], self.y[index], None if self.weight is None else self.weight[index])
+        weight = None if self.weight is None else self.weight[index]
+        return Rows(self.X[index], self.y[index], weight, self.inputs)
 
 
 @dataclass(frozen=True)
@@ -134,7 +146,7 @@ def train(
 
 def _make_variables(model: keras.Model, rows: Rows) -> None:
     """Make those of metrics and optimizer now: a graph that makes variables is traced twice."""
-    X, y, *weight = _batch(rows, np.arange(min(2, len(rows.X))))
+    X, y, *weight = _batch(model, rows, np.arange(min(2, len(rows.X))))
     outputs = model(X, training=False) if getattr(model, "_call_has_training_arg", True) else model(X)
     model.compute_loss(X, y, outputs, *weight)
     model.compute_metrics(X, y, outputs, *weight)
@@ -169,13 +181,13 @@ def _fit(
     weight = rows.weight if rows.weight is None else rows.weight / rows.weight.mean()
     try:
         model.fit(
-            rows.X,
+            _inputs(model, rows),
             rows.y,
             sample_weight=weight,
             batch_size=schedule.batch_size,
             epochs=schedule.epochs,
             initial_epoch=schedule.initial_epoch,
-            validation_data=None if held_out is None else tuple(part for part in held_out if part is not None),
+            validation_data=None if held_out is None else (_inputs(model, held_out), *held_out.arrays[1:]),
             validation_batch_size=schedule.validation_batch_size,
             validation_freq=schedule.validation_freq,
             shuffle=schedule.shuffle,
@@ -208,7 +220,7 @@ def _pass(
         if keras.backend.backend() == "torch":
             one = _torch_step(model, step, rows)
         elif model.run_eagerly:
-            one = _eager_step(step, rows)
+            one = _eager_step(model, step, rows)
         else:
             from ._epochs import batch_graph, epoch_graph
 
@@ -247,8 +259,8 @@ def _pass(
     return run
 
 
-def _eager_step(step: Callable[[Any], Any], rows: Rows) -> Callable[[NDArray], Any]:
-    return lambda index: step(_batch(rows, index))
+def _eager_step(model: keras.Model, step: Callable[[Any], Any], rows: Rows) -> Callable[[NDArray], Any]:
+    return lambda index: step(_batch(model, rows, index))
 
 
 def _torch_step(model: keras.Model, step: Callable[[Any], Any], rows: Rows) -> Callable[[NDArray], Any]:
@@ -260,18 +272,24 @@ def _torch_step(model: keras.Model, step: Callable[[Any], Any], rows: Rows) -> C
         function = model.train_function if training else model.test_function
         model.train(training)
         try:
-            return function([_batch(rows, index)])
+            return function([_batch(model, rows, index)])
         finally:
             model.eval()
 
     return one
 
 
-def _batch(rows: Rows, index: NDArray) -> tuple[Any, ...]:
-    X, y, weight = rows.take(index)
-    if weight is not None and weight.mean() != 0:
-        weight = weight / weight.mean()
-    return tuple(keras.ops.convert_to_tensor(a) for a in (X, y, weight) if a is not None)
+def _batch(model: keras.Model, rows: Rows, index: NDArray) -> tuple[Any, ...]:
+    X, y, *weight = rows.take(index).arrays
+    weight = [w / w.mean() if w.mean() != 0 else w for w in weight]
+    X, *others = (keras.ops.convert_to_tensor(a) for a in (X, y, *weight))
+    return arranged(model, X, rows.inputs), *others
+
+
+def _inputs(model: keras.Model, rows: Rows) -> Any:
+    """What the model takes, as arrays."""
+    taken = arranged(model, rows.X, rows.inputs)
+    return keras.tree.map_structure(lambda v: v if v is rows.X else keras.ops.convert_to_numpy(v), taken)
 
 
 def _one_by_one(model: keras.Model, callbacks: list[Any], names: tuple[str, ...]) -> bool:

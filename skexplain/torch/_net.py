@@ -28,7 +28,7 @@ from .. import _defaults
 from .._data import TrainingData, check_loss, held_out, prediction_rows, standardisation, typical_rows
 from .._estimator import ExplainableMixin
 from .._head import Output
-from .._inputs import Inputs, inputs_of
+from .._inputs import Inputs, codes_and_numbers, inputs_of
 from ..training._watcher import Watcher
 from ._callbacks import Stop, lighter
 from ._criterion import assumed_activation, row_losses, unreduced, weighted_mean
@@ -38,7 +38,7 @@ from ._loader import ArrayDataset, TensorBatches, in_memory, slices
 from ._module import MLP
 from ._network import TorchNetwork, first_output, last_activation, torch_network
 from ._sizes import sized
-from ._table import TakesTable, codes_and_numbers, takes_two
+from ._table import TakesTable, takes_two
 from ._untouched import as_tensor, seeded, untouched
 
 #: Rows of a prediction batch. Smaller ones are filled up with zeros, so that a row's prediction does not depend on

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .._inputs import Input, Inputs
@@ -39,12 +38,6 @@ def _part(x: Tensor, part: Input) -> Tensor:
     values = x[:, columns[0] : columns[0] + k] if adjoining else x[:, torch.as_tensor(columns, device=x.device)]
     values = values.reshape(len(x), *part.shape)
     return values.long() if part.whole else values
-
-
-def codes_and_numbers(codes: NDArray, n_columns: int) -> Inputs:
-    """The inputs ``(codes, numbers)`` of a table with codes in some of its columns."""
-    numbers = np.setdiff1d(np.arange(n_columns), codes)
-    return Inputs((Input(None, codes, (len(codes),), True), Input(None, numbers, (len(numbers),), False)))
 
 
 def takes_two(module: nn.Module) -> bool:
