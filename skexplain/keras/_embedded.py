@@ -113,7 +113,8 @@ def _as_dict(attributes: Sequence[Any]) -> dict[str, Any]:
 def _with_block(result: tf.Tensor, block: tf.Tensor, part: Replaced) -> tf.Tensor:
     if len(part.places) < len(part.order):
         own = tf.reshape(tf.cast(result, block.dtype), (-1, len(part.order), part.width))
-        whole = tf.concat([tf.reshape(block, (-1, len(part.places), part.width)), own], axis=1)
+        others = tf.gather(own, np.setdiff1d(np.arange(len(part.order)), part.places), axis=1)
+        whole = tf.concat([tf.reshape(block, (-1, len(part.places), part.width)), others], axis=1)
         block = tf.gather(whole, part.order, axis=1)
     return tf.cast(tf.reshape(block, (-1, *part.shape)), result.dtype)
 

@@ -42,13 +42,14 @@ class Replaced(NamedTuple):
 
     Attributes
     ----------
-    places : LongTensor
-        Flat.
+    places, others : LongTensor
+        Flat: those that are replaced, and those that are not.
     order : LongTensor
         Where each place stands once those that are replaced come first.
     """
 
     places: Tensor
+    others: Tensor
     order: Tensor
 
 
@@ -90,7 +91,7 @@ class LookUps(TorchFunctionMode):
         block = self._blocks[:, self._start : stop]
         self._start = stop
         if len(replaced.places) < places:
-            own = result.detach().to(block.dtype).reshape(n, places, width)
+            own = result.detach().to(block.dtype).reshape(n, places, width).index_select(1, replaced.others)
             whole = torch.cat([block.reshape(n, -1, width), own], 1)
             block = whole.index_select(1, replaced.order)
         return block.reshape(result.shape)
@@ -168,7 +169,7 @@ class BehindLookUps(nn.Module):
 def _replaced(columns: NDArray, device: torch.device) -> Replaced | None:
     places, others = np.flatnonzero(columns >= 0), np.flatnonzero(columns < 0)
     order = np.argsort(np.concatenate([places, others]))
-    made = (torch.as_tensor(v, device=device) for v in (places, order))
+    made = (torch.as_tensor(v, device=device) for v in (places, others, order))
     return Replaced(*made) if len(places) else None
 
 

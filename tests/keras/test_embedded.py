@@ -232,3 +232,15 @@ def test_a_function_of_the_users_is_seen_and_keeps_nothing():
     assert as_network(model, X).embedded(X).owners.tolist() == [0, 2, 1, 1, 1, 3, 3]
     skexplain.explain(model, X[:4], background=X, attribution="integrated_gradients")
     np.testing.assert_allclose(np.asarray(model(X.astype("float32"))), before)
+
+
+def test_places_that_are_not_looked_up_for_a_column_keep_their_own():
+    """Columns 0 and 2 are the same in all rows, so that what is looked up for them is nobody's."""
+    places = np.array([1.0, 10.0, 100.0, 1000.0], dtype="float32")[:, None]
+    x = layers.Input((4,))
+    model = keras.Model(x, ops.sum(layers.Embedding(6, 3)(x) * places, axis=1))
+    X = np.array([[1, 2, 3, 4], [1, 4, 3, 5], [1, 0, 3, 2.0]])
+    network = as_network(model, X, regression=True)
+    embedded = network.embedded(X)
+    assert np.isin([1, 3], embedded.owners).all()
+    np.testing.assert_allclose(embedded.network.predict(embedded.embed(X)), network.predict(X), rtol=1e-5)

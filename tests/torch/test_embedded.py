@@ -201,3 +201,23 @@ def test_the_module_is_as_it_was():
     assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
     assert module.training
     assert all(p.grad is None for p in module.parameters())
+
+
+def test_places_that_are_not_looked_up_for_a_column_keep_their_own():
+    """Columns 0 and 2 are the same in all rows, so that what is looked up for them is nobody's."""
+
+    class Weighs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(6, 3)
+            self.register_buffer("places", torch.tensor([1.0, 10.0, 100.0, 1000.0])[:, None])
+
+        def forward(self, x):
+            return (self.table(x.long()) * self.places).sum(1)
+
+    torch.manual_seed(0)
+    rows = np.array([[1, 2, 3, 4], [1, 4, 3, 5], [1, 0, 3, 2.0]])
+    network = as_network(Weighs(), rows, regression=True)
+    embedded = network.embedded(rows)
+    assert np.isin([1, 3], embedded.owners).all()
+    np.testing.assert_allclose(embedded.network.predict(embedded.embed(rows)), network.predict(rows), rtol=1e-5)
