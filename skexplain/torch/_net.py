@@ -363,6 +363,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
             if n < size and not training:
                 batch = torch.cat([batch, batch.new_zeros(size - n, *batch.shape[1:])])
             out = step(batch)
+            out = first_output(out) if isinstance(out, Mapping) else out  # slices of these are of their entries
             cut = tuple(o[:n] for o in out) if isinstance(out, tuple) else out[:n]
             yield tuple(o.to(device) for o in cut) if isinstance(cut, tuple) else cut.to(device)
 

@@ -95,3 +95,24 @@ def test_rows_at_once(batch_size, width, wanted):
     p = net.predict(rows)
     assert set(seen) == {wanted}
     np.testing.assert_array_equal(net.predict(rows[7:9]), p[7:9])
+
+
+def test_modules_that_return_a_mapping():
+    """As those of transformers do: the logits count, and slices of the mapping are not of rows."""
+
+    class Output(dict):
+        def __getitem__(self, key):
+            return tuple(self.values())[key] if isinstance(key, slice) else super().__getitem__(key)
+
+        @property
+        def logits(self):
+            return self["logits"]
+
+    class Returns(Net):
+        def forward(self, x):
+            return Output(logits=super().forward(x), pooled=x)
+
+    for kind, y in ((NeuralNetClassifier, Y), (NeuralNetRegressor, np.eye(3)[Y])):
+        net = kind(Returns, max_epochs=2, random_state=0).fit(X, y)
+        plain = kind(Net, max_epochs=2, random_state=0).fit(X, y)
+        np.testing.assert_allclose(net.predict(X), plain.predict(X), rtol=1e-5)
