@@ -27,7 +27,7 @@ _LAZY = {
     "load": "_saving",
     "save": "_saving",
 }
-_ROOMS = ("attributions", "comparison", "explanation", "exceptions", "keras", "plotting", "torch", "training")
+_ROOMS = ("attributions", "comparison", "explanation", "exceptions", "keras", "plotting", "text", "torch", "training")
 
 if TYPE_CHECKING:
     from ._columns import correlated_groups

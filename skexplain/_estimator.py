@@ -136,7 +136,7 @@ class ExplainableMixin:
     ) -> Explanation:
         """`skexplain.explain` of this estimator on any rows; see there for the parameters."""
         check_is_fitted(self)
-        return explain(
+        found = explain(
             self,
             X,
             attribution=attribution,
@@ -147,6 +147,8 @@ class ExplainableMixin:
             feature_names=feature_names,
             random_state=random_state,
         )
+        assert isinstance(found, Explanation)  # the rows of an estimator are no texts
+        return found
 
     def set_params(self, **params: Any) -> Any:
         """Set parameters; ``attribution__n_steps`` also works while ``attribution`` is a name."""

@@ -20,6 +20,8 @@ from .attributions._completeness import pick
 from .attributions._registry import get_attribution, same
 from .exceptions import UnsupportedModelError
 from .explanation import Explanation, Importances
+from .text import TextExplanation
+from .text._texts import is_texts, refuse_columns
 
 #: Rows attributed at once; bounds the memory of `importances`.
 ROWS = 2048
@@ -46,7 +48,7 @@ def explain(
     groups: Groups | None = None,
     feature_names: Sequence[str] | None = None,
     random_state: Any = None,
-) -> Explanation:
+) -> Explanation | TextExplanation:
     """Which columns move the network's output, row by row.
 
     Parameters
@@ -54,14 +56,15 @@ def explain(
     model : object
         A `keras.Model`, a `torch.nn.Module`, a fitted estimator of this library, skorch, scikeras or
         `keras.wrappers`, scikit-learn's `MLPClassifier` or `MLPRegressor`, or a `Pipeline` that ends in one.
-    X : array-like or DataFrame of shape (n, n_columns), or (n, *features) for raw networks
-        Rows to explain.
+    X : array-like or DataFrame of shape (n, n_columns), or (n, *features) for raw networks, or list of str
+        Rows to explain; or texts, for networks behind a tokenizer.
     attribution : str or object, default=None
         Strategy: a name or an object of `skexplain.attributions`. None: the model's own if it has one, else
         ``"expected_gradients"``.
     background : array-like, default=None
         Typical rows to compare with, in the columns of X. None: rows kept from training if the model has
-        them, else up to 100 rows of X.
+        them, else up to 100 rows of X. For texts the entry of the vocabulary that stands in the place of a token; None:
+        the mask token if there is one, else that for unknown words.
     target : "predicted", "all", label, array of n labels, or callable, default="predicted"
         Output to explain. "predicted": the class that the network predicts for the row. For
         regressors with several outputs "predicted" means all, and a label is an index. A raw network that ends in
@@ -81,7 +84,7 @@ def explain(
 
     Returns
     -------
-    Explanation
+    Explanation, or `skexplain.text.TextExplanation` for texts
 
     Raises
     ------
@@ -102,12 +105,52 @@ def explain(
     >>> skexplain.explain(net, X, random_state=0).values.shape
     (150, 4)
     """
+    if is_texts(X):
+        from .text._explain import explain_texts
+
+        refuse_columns(groups, feature_names)
+        return explain_texts(
+            model,
+            X,
+            attribution=attribution,
+            background=background,
+            target=target,
+            output=output,
+            random_state=random_state,
+        )
     s = subject_of(model, X, None, attribution, background, output, groups, feature_names, random_state)
     if not getattr(s.strategy, "local", hasattr(s.strategy, "attribute")):
         raise ValueError(
             f"attribution={s.strategy} explains no single rows; use `importances`, or one of the local strategies."
         )
-    target = _checked_target(target, s)
+    explained = explained_rows(s, checked_target(target, len(s.rows), s.network.classes))
+    return Explanation(
+        **explained._asdict(),
+        data=X,
+        names=s.names,
+        strategy=s.strategy,
+        output=output,
+        random_state=s.seed,
+        outputs=s.network.classes,
+        columns=s.columns,
+        row_shape=_row_shape(s),
+        groups=s.asked,
+    )
+
+
+class Explained(NamedTuple):
+    """Attributions of rows to groups of columns; see `Explanation` for the attributes."""
+
+    values: NDArray
+    base_values: NDArray
+    predictions: NDArray
+    error: NDArray | None
+    target: NDArray | None
+    gap: float | None
+
+
+def explained_rows(s: Subject, target: Any) -> Explained:
+    """Attribute the output that is asked for, of each row of a subject; ``target`` as `checked_target` returns it."""
     rows = s.read(s.rows)
     outputs = s.network.predict(rows)
     asked = _asked(target, outputs, s.network)
@@ -118,23 +161,13 @@ def explain(
     predictions = np.stack(_contrasted([pick(outputs, t) for t in asked.targets], asked), axis=-1)
     gaps = [p.gap for p in parts if p.gap is not None]
     one = not _is_all(target, s.network)
-    classes = s.network.classes
-    return Explanation(
+    return Explained(
         values=values[..., 0] if one else values,
         base_values=base[..., 0] if one else base,
         predictions=predictions[..., 0] if one else predictions,
-        data=X,
-        names=s.names,
-        strategy=s.strategy,
-        output=output,
-        random_state=s.seed,
         error=error[..., 0] if one and error is not None else error,
-        target=_names_of(target, asked, classes) if one else None,
-        outputs=classes,
+        target=_names_of(target, asked, s.network.classes) if one else None,
         gap=max(gaps, default=None),
-        columns=s.columns,
-        row_shape=_row_shape(s),
-        groups=s.asked,
     )
 
 
@@ -166,14 +199,15 @@ def importances(
     ----------
     model, attribution, background, target, output, groups, feature_names, random_state
         As in `explain`. For ``attribution="loco"``, which trains anew, any estimator, fitted or not.
-    X : array-like or DataFrame
-        Rows to average over; for permutation, rows that the model was not trained on.
+    X : array-like or DataFrame, or list of str
+        Rows to average over; for permutation, rows that the model was not trained on. Of texts, the importance of each
+        word is averaged over its occurrences.
     y : array-like of shape (n,), default=None
         True targets, for strategies that need them.
 
     Returns
     -------
-    Importances
+    Importances, or `skexplain.text.WordImportances` for texts
 
     Raises
     ------
@@ -190,6 +224,20 @@ def importances(
     >>> skexplain.importances(net, X, random_state=0).names[0]
     'sepal length (cm)'
     """
+    if is_texts(X):
+        from .text._explain import explain_texts
+
+        refuse_columns(groups, feature_names)
+        return explain_texts(
+            model,
+            X,
+            y,
+            attribution=attribution,
+            background=background,
+            target=target,
+            output=output,
+            random_state=random_state,
+        ).to_importances()
     own = getattr(model, "attribution", None) if attribution is None else attribution
     if getattr(strategy := get_attribution(own or "expected_gradients"), "needs_estimator", False):
         return _retrained(model, X, y, strategy, output, groups, feature_names, random_state)
@@ -279,7 +327,7 @@ def _global(
 
 def _averaged(s: Subject, target: Any, output: Output) -> Importances:
     """Mean |attribution| over rows, in blocks of rows, so that memory does not grow with their number."""
-    target = _checked_target(target, s)
+    target = checked_target(target, len(s.rows), s.network.classes)
     n, d = len(s.rows), len(s.names)
     size, square, signed, sampling, shared, gaps = *np.zeros((5, d)), []
     classes = None if _is_all(target, s.network) or callable(target) else s.network.classes
@@ -314,7 +362,7 @@ def _averaged(s: Subject, target: Any, output: Output) -> Importances:
         error=np.sqrt(variance),
         strategy=s.strategy,
         output=output,
-        target=_name(target),
+        target=target_name(target),
         n_rows=n,
         random_state=s.seed,
         per_class={label: per_class[k] / members[k] for label, k in labels},
@@ -323,19 +371,19 @@ def _averaged(s: Subject, target: Any, output: Output) -> Importances:
     )
 
 
-def _checked_target(target: Any, s: Subject) -> Any:
+def checked_target(target: Any, n: int, classes: NDArray | None) -> Any:
     """A word, a label or a function as it is, labels of rows as an array of the rows' number."""
     if callable(target):
         return target
     if np.ndim(target) == 0:
-        reserved = {"predicted", "all"} & set(() if s.network.classes is None else s.network.classes.tolist())
+        reserved = {"predicted", "all"} & set(() if classes is None else classes.tolist())
         if isinstance(target, str) and not isinstance(target, _Word) and target in reserved:
             raise ValueError(f"target={target!r} is also a class; pass an array with a label for each row.")
         return target
     target = np.asarray(target)
     target = target.ravel() if target.ndim == 2 and target.shape[1] == 1 else target
-    if target.shape != (len(s.rows),):
-        raise ValueError(f"target has shape {target.shape}; pass one label, or one for each of the {len(s.rows)} rows.")
+    if target.shape != (n,):
+        raise ValueError(f"target has shape {target.shape}; pass one label, or one for each of the {n} rows.")
     return target
 
 
@@ -403,13 +451,14 @@ def _contrast(target: Callable[[NDArray], Any], outputs: NDArray) -> NDArray:
     # for another
     if c.shape != (k,) or not all(map(is_sum, (outputs, made_up, *made_up[:, None]))):
         raise ValueError(
-            f"target={_name(target)} must map outputs of shape (n, {k}) to n numbers, linearly, without a constant and "
-            "each row by itself, such as lambda outputs: outputs[:, 1] - outputs[:, 0]."
+            f"target={target_name(target)} must map outputs of shape (n, {k}) to n numbers, linearly, without a "
+            "constant and each row by itself, such as lambda outputs: outputs[:, 1] - outputs[:, 0]."
         )
     return c
 
 
-def _name(target: Any) -> str:
+def target_name(target: Any) -> str:
+    """How a result says what was asked for."""
     if isinstance(target, np.ndarray):
         return "given for each row"
     return getattr(target, "__name__", repr(target)) if callable(target) else str(target)
@@ -419,7 +468,7 @@ def _names_of(target: Any, asked: _Asked, classes: NDArray | None) -> NDArray:
     """What is explained of each row."""
     rows = asked.targets[0]
     if callable(target):
-        return np.full(len(rows), _name(target), dtype=object)
+        return np.full(len(rows), target_name(target), dtype=object)
     return rows if classes is None else classes[rows]
 
 

@@ -18,6 +18,7 @@ from ._network import Network, chunks
 from ._subject import readable, reading, seed_of, truth_of
 from ._wrap import as_network, unnested, unwrap
 from .exceptions import UnsupportedModelError
+from .text._texts import is_texts
 
 
 class _Fitted(ExplainableMixin, BaseEstimator):
@@ -212,7 +213,7 @@ def from_fitted(
     classes: ArrayLike | None = None,
     attribution: Any = "expected_gradients",
     random_state: Any = None,
-) -> FittedClassifier | FittedRegressor:
+) -> Any:
     """Make a trained network a fitted scikit-learn estimator; nothing is trained.
 
     Parameters
@@ -220,8 +221,9 @@ def from_fitted(
     model : object
         A `keras.Model`, a `torch.nn.Module`, a fitted skorch, scikeras or `keras.wrappers` estimator,
         an `MLPClassifier` or `MLPRegressor`, or a `Pipeline` that ends in one.
-    X : array-like or DataFrame of shape (n, n_columns)
-        Rows that importances are computed from, in the columns that the model was trained on.
+    X : array-like or DataFrame of shape (n, n_columns), or list of str
+        Rows that importances are computed from, in the columns that the model was trained on; or texts, for networks
+        behind a tokenizer.
     y : array-like of shape (n,), default=None
         Their targets. Needed by strategies that compare with the truth; it also tells whether a linear
         last layer gives logits or predictions, and the labels.
@@ -234,7 +236,7 @@ def from_fitted(
 
     Returns
     -------
-    FittedClassifier or FittedRegressor
+    FittedClassifier or FittedRegressor, or FittedTextClassifier or FittedTextRegressor
         ``fit`` does nothing and `sklearn.base.clone` returns the same object, as for
         `sklearn.frozen.FrozenEstimator`.
 
@@ -256,6 +258,10 @@ def from_fitted(
     (4,)
     """
     model = unnested(model)
+    if is_texts(X):
+        from .text._fitted import text_estimator
+
+        return text_estimator(model, X, y, classes, attribution, random_state)
     probe = FittedRegressor(model, classes=classes)
     probe._remember(X, y)
     kind = FittedRegressor if probe._seen[1] is None else FittedClassifier

@@ -27,6 +27,8 @@ class Input:
         Whether the network reads whole numbers, such as codes.
     names : tuple of str
         Of the columns.
+    constant : ndarray of the shape, or None
+        What the network is given for every row, of an input that has no columns.
     """
 
     name: str | None
@@ -34,6 +36,7 @@ class Input:
     shape: tuple[int, ...]
     whole: bool
     names: tuple[str, ...] = ()
+    constant: NDArray | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,8 @@ from ._encoding import INSTEAD, Kind, Reader, Writer
 from ._inputs import Input, Inputs, is_several
 from .attributions._registry import ATTRIBUTIONS
 from .explanation import Explanation, Importances
+from .text import TextExplanation, WordImportances
+from .text._texts import Pieces
 
 #: What results read of a strategy, beside its name.
 FLAGS = ("local", "signed", "stochastic", "complete", "relative", "shared_error", "needs_training")
@@ -222,6 +224,10 @@ def _read_result(kind: type) -> Callable[[Any, Reader], Any]:
     return lambda content, reader: kind(**{name: reader.value(item) for name, item in content.items()})
 
 
+def _write_pieces(value: Any, writer: Writer, where: str) -> Any:
+    return _write_map(value._asdict(), writer, where)
+
+
 def own_names() -> dict[str, Any]:
     """Functions that stand in what a strategy keeps."""
     from .training._weight_watcher import _gone
@@ -269,6 +275,9 @@ KINDS = (
     Kind("objects", lambda v: isinstance(v, np.ndarray) and v.dtype.kind in "OT", _write_objects, _read_objects),
     Kind("frame", _is_frame, _write_frame, _read_frame),
     Kind("sparse", issparse, _write_sparse, _read_sparse),
+    Kind("words", lambda v: isinstance(v, WordImportances), _write_result, _read_result(WordImportances)),
+    Kind("texts", lambda v: isinstance(v, TextExplanation), _write_result, _read_result(TextExplanation)),
+    Kind("pieces", lambda v: isinstance(v, Pieces), _write_pieces, _read_result(Pieces)),
     Kind("importances", lambda v: isinstance(v, Importances), _write_result, _read_result(Importances)),
     Kind("explanation", lambda v: isinstance(v, Explanation), _write_result, _read_result(Explanation)),
     Kind("categories", lambda v: isinstance(v, Categories), _write_categories, _read_categories),

@@ -144,11 +144,15 @@ class Network(ABC):
     in_front : tuple of tuple of int and ndarray, or None
         Of a network behind look-ups: the shape of a row in front of them, and the flat column of it that each number
         of a row comes from.
+    unit : float
+        Difference between outputs in whose parts gaps are measured where the background is one row, which has no
+        spread; 0: that of the row and the background.
     """
 
     head: Head
     classes: NDArray | None = None
     in_front: tuple[tuple[int, ...], NDArray] | None = None
+    unit: float = 0.0
 
     @property
     def n_outputs(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,13 @@ class Subject:
     embedded: Embedded | None = None
     asked: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def behind(self, embedded: Embedded | None) -> Subject:
+        """The same with the network behind its look-ups, if it has any."""
+        if embedded is None:
+            return self
+        groups, background = numbers_of(embedded.owners, self.groups), embedded.checked(self.background)
+        return replace(self, network=embedded.network, background=background, groups=groups, embedded=embedded)
+
     def read(self, rows: NDArray) -> NDArray:
         """Some of the rows as `network` reads them."""
         return rows if self.embedded is None else self.embedded.checked(rows)
@@ -129,16 +136,15 @@ def subject_of(
         flat.append(of_several)
         single.append(-1)
     embedded = None
-    if _looks_behind(strategy):
+    if looks_behind(strategy):
         embedded = network.embedded(rows if not len(back) else np.concatenate([rows[:TRIED], back]))
     if embedded is not None:
-        network, flat = embedded.network, numbers_of(embedded.owners, flat)
-        back = embedded.checked(back)
         strategy = _behind_look_ups(strategy, embedded, model, rows)
-    return Subject(network, rows, back, names, flat, np.array(single), strategy, seed, embedded, asked)
+    subject = Subject(network, rows, back, names, flat, np.array(single), strategy, seed, asked=asked)
+    return subject.behind(embedded)
 
 
-def _looks_behind(strategy: Any) -> bool:
+def looks_behind(strategy: Any) -> bool:
     """Whether a strategy asks networks that look codes up from behind the look-ups.
 
     There are slopes, and means of what is looked up. Who only shuffles columns can do so with codes; maps and attention

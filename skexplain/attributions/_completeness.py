@@ -158,10 +158,12 @@ class Sums:
         rounding. How a row is explained may not depend on the rows explained with it.
     size, rounding : ndarray of shape (n,)
         Of the outputs, and of their differences.
+    unit : float
+        See `Network.unit`.
     """
 
-    def __init__(self, delta: NDArray, spread: NDArray, size: NDArray, rounding: NDArray) -> None:
-        self.delta, self.spread, self.size, self.rounding = delta, spread, size, rounding
+    def __init__(self, delta: NDArray, spread: NDArray, size: NDArray, rounding: NDArray, unit: float = 0.0) -> None:
+        self.delta, self.spread, self.size, self.rounding, self.unit = delta, spread, size, rounding, unit
 
     @classmethod
     def of(cls, network: Network, f_x: NDArray, f_r: NDArray, known: NDArray, target: NDArray, roundings: int) -> Sums:
@@ -169,11 +171,11 @@ class Sums:
         size = np.maximum(np.abs(known).max(axis=0)[target], np.abs(f_x))
         spread = known.std(axis=0)[target]
         spread = np.where(spread > 8 * network.eps * size, spread, 0)
-        return cls(f_x - f_r, spread, size, roundings * network.eps * size)
+        return cls(f_x - f_r, spread, size, roundings * network.eps * size, network.unit)
 
     def __getitem__(self, rows: NDArray) -> Sums:
         """Some of the rows."""
-        return Sums(self.delta[rows], self.spread[rows], self.size[rows], self.rounding[rows])
+        return Sums(self.delta[rows], self.spread[rows], self.size[rows], self.rounding[rows], self.unit)
 
     def gaps(self, values: NDArray, tolerance: float = TOLERANCE) -> tuple[NDArray, NDArray, NDArray]:
         """Size of each row's gap, the spread in whose units it is reported, and the largest gap accepted, all ``(n,)``.
@@ -185,7 +187,7 @@ class Sums:
         """
         flat = values.reshape(len(values), -1)
         # where the known rows give one and the same output, what has to be added up
-        alone = np.maximum(np.abs(self.delta), np.abs(flat).sum(axis=1))
+        alone = np.maximum(np.maximum(np.abs(self.delta), np.abs(flat).sum(axis=1)), self.unit)
         spread = np.where(self.spread > 0, self.spread, alone)
         drowned = (self.rounding > ROUNDING * spread) & (spread > 0)
         if drowned.any():

@@ -6,6 +6,7 @@ Nothing here calls ``plt.show()``. With ``path=`` a picture is written and pyplo
 from ._accessors import ExplanationPlot, ImportancesPlot
 from ._comparison import comparison
 from ._image import images
+from ._text import TextPlot
 from ._training import (
     importance_history,
     weight_animation,
@@ -18,6 +19,7 @@ from ._training import (
 __all__ = [
     "ExplanationPlot",
     "ImportancesPlot",
+    "TextPlot",
     "comparison",
     "images",
     "importance_history",

@@ -33,6 +33,9 @@ class TakesTable(nn.Module):
 
 
 def _part(x: Tensor, part: Input) -> Tensor:
+    if part.constant is not None:  # not made from x, so that operations on it are none on the row
+        kind = torch.long if part.whole else x.dtype
+        return torch.as_tensor(part.constant, dtype=kind, device=x.device).expand(len(x), *part.shape)
     columns, k = part.columns, len(part.columns)
     adjoining = k > 0 and np.array_equal(columns, np.arange(columns[0], columns[0] + k))
     values = x[:, columns[0] : columns[0] + k] if adjoining else x[:, torch.as_tensor(columns, device=x.device)]
