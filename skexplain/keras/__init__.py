@@ -11,6 +11,7 @@ _LAZY = {
     "KerasClassifier": "_estimator",
     "KerasRegressor": "_estimator",
     "Standardise": "_default",
+    "TextVectorizer": "_text",
     "VarianceImportanceKeras": "_watching",
     "mlp": "_default",
 }
@@ -18,9 +19,18 @@ _LAZY = {
 if TYPE_CHECKING:
     from ._default import EmbedCodes, Standardise, mlp
     from ._estimator import KerasClassifier, KerasRegressor
+    from ._text import TextVectorizer
     from ._watching import VarianceImportanceKeras
 
-__all__ = ["EmbedCodes", "KerasClassifier", "KerasRegressor", "Standardise", "VarianceImportanceKeras", "mlp"]
+__all__ = [
+    "EmbedCodes",
+    "KerasClassifier",
+    "KerasRegressor",
+    "Standardise",
+    "TextVectorizer",
+    "VarianceImportanceKeras",
+    "mlp",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ from .._head import Output
 from .._inputs import Input, Inputs, Tabled
 from .._network import Network
 from .._subject import TRIED, reading
-from .._wrap import as_network, unnested, unwrap
+from .._wrap import as_network, frameworks, unnested, unwrap
 from ..exceptions import UnsupportedModelError
 from ._hugging_face import TokenizerReader, is_tokenizer
 from ._texts import Encoded, Reader
@@ -171,10 +171,17 @@ def text_network(model: Any, y: NDArray | None = None, classes: NDArray | None =
         reader = _reader_of(first, last) if len(model.steps) > 1 and not between else None
         if reader is not None:
             return TextNetwork(reader, last, y, classes)
+    elif "keras" in frameworks(model):
+        from ..keras._text import behind_vectorization
+
+        found = behind_vectorization(model)
+        if found is not None:
+            return TextNetwork(*found, y, classes)
     raise UnsupportedModelError(
         f"X is a list of texts, but this {type(model).__name__} does not read them by tokens. Texts are explained for "
-        "a Pipeline of a tokenizer (skorch.hf.HuggingfacePretrainedTokenizer or skorch.hf.HuggingfaceTokenizer) and, "
-        "right behind it, a network. Where texts become columns, such as by TfidfVectorizer, pass these columns "
+        "a Pipeline of a tokenizer (skorch.hf.HuggingfacePretrainedTokenizer, skorch.hf.HuggingfaceTokenizer or "
+        "skexplain.keras.TextVectorizer) and, right behind it, a network, and for a keras.Model with a "
+        "TextVectorization layer in front. Where texts become columns, such as by TfidfVectorizer, pass these columns "
         "and the network, or a data frame with a column of texts."
     )
 
