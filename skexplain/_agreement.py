@@ -118,4 +118,6 @@ def _tau_rho(a: NDArray, b: NDArray) -> tuple[float, float]:
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return np.nan, np.nan
     rho = np.corrcoef(stats.rankdata(a), stats.rankdata(b))[0, 1]
-    return float(np.clip(rho, -1, 1)), float(stats.kendalltau(a, b, method="asymptotic").statistic)
+    # the p-value, of no interest, has a quick method that divides by len(a) - 2
+    method = "asymptotic" if len(a) > 2 else "auto"
+    return float(np.clip(rho, -1, 1)), float(stats.kendalltau(a, b, method=method).statistic)

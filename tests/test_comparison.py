@@ -475,3 +475,9 @@ def test_sparse_rows_are_refused():
 
     with pytest.raises(ValueError, match="toarray"):
         skexplain.compare({"f": forest()}, csr_matrix(X4), Y4)
+
+
+def test_two_columns():
+    values = np.array([[[1.0, 2]] * 3, [[2.0, 1]] * 3, [[3.0, 4]] * 3])
+    found = correlate("importances", ("a", "b", "c"), values, 0.5, 0)
+    assert [c.kendall for c in found] == [-1, 1, -1]
