@@ -18,8 +18,10 @@ _LAZY = {
     "Comparison": "comparison",
     "Explanation": "explanation",
     "Importances": "explanation",
+    "MethodComparison": "methods",
     "UnsupportedModelError": "exceptions",
     "compare": "comparison",
+    "compare_methods": "methods",
     "correlated_groups": "_columns",
     "explain": "_explain",
     "from_fitted": "_fitted",
@@ -27,7 +29,18 @@ _LAZY = {
     "load": "_saving",
     "save": "_saving",
 }
-_ROOMS = ("attributions", "comparison", "explanation", "exceptions", "keras", "plotting", "text", "torch", "training")
+_ROOMS = (
+    "attributions",
+    "comparison",
+    "exceptions",
+    "explanation",
+    "keras",
+    "methods",
+    "plotting",
+    "text",
+    "torch",
+    "training",
+)
 
 if TYPE_CHECKING:
     from ._columns import correlated_groups
@@ -37,14 +50,17 @@ if TYPE_CHECKING:
     from .comparison import Comparison, compare
     from .exceptions import CompletenessError, UnsupportedModelError
     from .explanation import Explanation, Importances
+    from .methods import MethodComparison, compare_methods
 
 __all__ = [
     "Comparison",
     "CompletenessError",
     "Explanation",
     "Importances",
+    "MethodComparison",
     "UnsupportedModelError",
     "compare",
+    "compare_methods",
     "correlated_groups",
     "explain",
     "from_fitted",

@@ -33,12 +33,16 @@ def comparison_text(c: Comparison) -> str:
 
 def comparison_html(c: Comparison) -> str:
     """What a notebook shows."""
-    parts = [f"<p>{html.escape(caption(c))}</p>"]
-    for title, (head, *rows) in sections(c):
+    return tables_html(caption(c), sections(c)) + "".join(f"<p>{html.escape(note)}</p>" for note in notes(c))
+
+
+def tables_html(caption: str, sections: list[tuple[str, Rows]]) -> str:
+    """A line, and tables with titles."""
+    parts = [f"<p>{html.escape(caption)}</p>"]
+    for title, (head, *rows) in sections:
         cells = "".join(f"<th>{html.escape(h)}</th>" for h in head)
         body = "".join("<tr>" + "".join(f"<td>{html.escape(v)}</td>" for v in row) + "</tr>" for row in rows)
         parts.append(f"<table><caption>{html.escape(title)}</caption><tr>{cells}</tr>{body}</table>")
-    parts += [f"<p>{html.escape(note)}</p>" for note in notes(c)]
     return "".join(parts)
 
 

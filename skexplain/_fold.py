@@ -53,7 +53,7 @@ def run_fold(
     fitted = seeded(model, seed).fit(X_train, y[train])
     score = float(get_scorer(scoring)(fitted, X_test, y[test]))
     note = None
-    with _ending_when_interrupted():
+    with ending_when_interrupted():
         try:
             own = own_importances(fitted, X_train, y[train], names=names, groups=groups, seed=seed)
             if own is None:
@@ -85,7 +85,7 @@ def note_of_joint(share: float) -> str:
 
 
 @contextmanager
-def _ending_when_interrupted() -> Iterator[None]:
+def ending_when_interrupted() -> Iterator[None]:
     """Of a single model the samples drawn so far are welcome; here they would only delay the end."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", InterruptedWarning)

@@ -6,6 +6,7 @@ Nothing here calls ``plt.show()``. With ``path=`` a picture is written and pyplo
 from ._accessors import ExplanationPlot, ImportancesPlot
 from ._comparison import comparison
 from ._image import images
+from ._methods import MethodsPlot
 from ._text import TextPlot
 from ._training import (
     importance_history,
@@ -19,6 +20,7 @@ from ._training import (
 __all__ = [
     "ExplanationPlot",
     "ImportancesPlot",
+    "MethodsPlot",
     "TextPlot",
     "comparison",
     "images",
