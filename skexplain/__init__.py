@@ -19,11 +19,13 @@ _LAZY = {
     "Explanation": "explanation",
     "Importances": "explanation",
     "MethodComparison": "methods",
+    "RowReport": "row_report",
     "UnsupportedModelError": "exceptions",
     "compare": "comparison",
     "compare_methods": "methods",
     "correlated_groups": "_columns",
     "explain": "_explain",
+    "explain_row": "row_report",
     "from_fitted": "_fitted",
     "importances": "_explain",
     "load": "_saving",
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from .exceptions import CompletenessError, UnsupportedModelError
     from .explanation import Explanation, Importances
     from .methods import MethodComparison, compare_methods
+    from .row_report import RowReport, explain_row
 
 __all__ = [
     "Comparison",
@@ -58,11 +61,13 @@ __all__ = [
     "Explanation",
     "Importances",
     "MethodComparison",
+    "RowReport",
     "UnsupportedModelError",
     "compare",
     "compare_methods",
     "correlated_groups",
     "explain",
+    "explain_row",
     "from_fitted",
     "importances",
     "load",

@@ -24,6 +24,7 @@ from .attributions._registry import get_attribution, same
 from .explanation import Explanation, Importances
 
 if TYPE_CHECKING:
+    from .row_report import RowReport
     from .training._watcher import Watcher
 
 
@@ -44,6 +45,8 @@ class ExplainableMixin:
     _seen_training: tuple[Watcher, Any] | tuple[None, None] = (None, None)
     _importances: Importances | None
     _kept: tuple[Any, Any] | None
+    #: Positions of the kept rows among those of `fit`.
+    _kept_index: NDArray | None = None
 
     #: ``_network(output="margin")``: the fitted network behind the boundary.
     _network: Callable[..., Network]
@@ -150,6 +153,40 @@ class ExplainableMixin:
         assert isinstance(found, Explanation)  # the rows of an estimator are no texts
         return found
 
+    def explain_row(
+        self,
+        row: Any,
+        *,
+        training: Any = None,
+        attribution: Any = None,
+        background: Any = None,
+        target: Any = "predicted",
+        output: Output = "margin",
+        groups: Groups | None = None,
+        feature_names: Sequence[str] | None = None,
+        n_resamples: int = 20,
+        n_neighbours: int = 5,
+        random_state: Any = None,
+    ) -> RowReport:
+        """`skexplain.explain_row` of this estimator; see there for the parameters."""
+        from .row_report import explain_row
+
+        check_is_fitted(self)
+        return explain_row(
+            self,
+            row,
+            training=training,
+            attribution=attribution,
+            background=background,
+            target=target,
+            output=output,
+            groups=groups,
+            feature_names=feature_names,
+            n_resamples=n_resamples,
+            n_neighbours=n_neighbours,
+            random_state=random_state,
+        )
+
     def set_params(self, **params: Any) -> Any:
         """Set parameters; ``attribution__n_steps`` also works while ``attribution`` is a name."""
         if any(key.startswith("attribution__") for key in params):
@@ -222,10 +259,11 @@ class ExplainableMixin:
         rows = spread_rows(y, self.importance_rows, np.random.default_rng(self._importance_seed))
         self._importances = None
         self._kept = (X[rows].copy(), y[rows].copy())
+        self._kept_index = rows
         if not self.keep_rows:
             kept, y_kept = self._kept
             self._importances = self._compute_importances(kept, y_kept)
-            self._kept = None
+            self._kept = self._kept_index = None
 
     def _compute_importances(self, X: NDArray, y: NDArray) -> Importances:
         inputs = getattr(self, "_inputs", None)

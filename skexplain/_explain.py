@@ -14,7 +14,7 @@ from ._columns import Groups, column_names, columns_of_groups, resolve_groups, s
 from ._head import Output
 from ._network import Network, chunks
 from ._subject import Subject, seed_of, subject_of, truth_of
-from ._wrap import unnested
+from ._wrap import EstimatorNetwork, unnested
 from .attributions._base import Attributed
 from .attributions._completeness import pick
 from .attributions._registry import get_attribution, same
@@ -147,6 +147,7 @@ class Explained(NamedTuple):
     error: NDArray | None
     target: NDArray | None
     gap: float | None
+    probabilities: NDArray | None
 
 
 def explained_rows(s: Subject, target: Any) -> Explained:
@@ -159,6 +160,11 @@ def explained_rows(s: Subject, target: Any) -> Explained:
     error = None if parts[0].error is None else np.stack([_given(p.error) for p in parts], axis=-1)
     base = np.stack(_contrasted([_base(s, t) for t in asked.targets], asked), axis=-1)
     predictions = np.stack(_contrasted([pick(outputs, t) for t in asked.targets], asked), axis=-1)
+    chances = _probabilities(s.network, outputs)
+    if chances is not None and asked.contrast is None:
+        chances = np.stack([pick(chances, t) for t in asked.targets], axis=-1)
+    else:
+        chances = None
     gaps = [p.gap for p in parts if p.gap is not None]
     one = not _is_all(target, s.network)
     return Explained(
@@ -168,7 +174,20 @@ def explained_rows(s: Subject, target: Any) -> Explained:
         error=error[..., 0] if one and error is not None else error,
         target=_names_of(target, asked, s.network.classes) if one else None,
         gap=max(gaps, default=None),
+        probabilities=chances[..., 0] if one and chances is not None else chances,
     )
+
+
+def _probabilities(network: Network, outputs: NDArray) -> NDArray | None:
+    """Probabilities of the outputs ``(n, n_outputs)``, where they are what the model takes for such."""
+    votes = isinstance(network, EstimatorNetwork) and not hasattr(network.model, "predict_proba")
+    return None if votes or network.head.kind == "linear" else np.exp(network.head.log_probabilities(outputs))
+
+
+def attributions_of(s: Subject, target: Any) -> NDArray:
+    """Values ``(n, n_groups)`` of the one output of each row that is asked for; see `explain`."""
+    rows, target = s.read(s.rows), checked_target(target, len(s.rows), s.network.classes)
+    return _attributed(s, rows, _asked(target, s.network.predict(rows), s.network))[0].values
 
 
 def _row_shape(s: Subject) -> tuple[int, ...] | None:

@@ -15,7 +15,7 @@ from ._estimator import ExplainableMixin, spread_rows
 from ._head import Output
 from ._inputs import Inputs, Tabled, is_several
 from ._network import Network, chunks
-from ._subject import readable, reading, seed_of, truth_of
+from ._subject import BACKGROUND_ROWS, readable, reading, seed_of, truth_of
 from ._wrap import as_network, unnested, unwrap
 from .exceptions import UnsupportedModelError
 from .text._texts import is_texts
@@ -138,6 +138,7 @@ class _Fitted(ExplainableMixin, BaseEstimator):
         kept = spread_rows(key, self.importance_rows, np.random.default_rng(self._importance_seed))
         frame = X.iloc[kept] if hasattr(X, "iloc") else np.asarray(X)[kept]
         self._kept = frame, None if truth is None else truth[kept]
+        self._kept_index = kept
         self._importances = None
         self.n_features_in_ = int(np.prod(np.shape(frame)[1:]))
         if self._inputs is not None:
@@ -147,7 +148,11 @@ class _Fitted(ExplainableMixin, BaseEstimator):
 
     @property
     def _kept_background(self) -> NDArray | None:
-        return None
+        if self._last is not self.model or self._kept is None:
+            return None  # of a pipeline there are `_known_rows`
+        rows = self._check_rows(self._kept[0])
+        order = np.random.default_rng(self._importance_seed).permutation(len(rows))[:BACKGROUND_ROWS]
+        return rows[np.sort(order)]
 
     @property
     def _on_kept_rows(self) -> Any:

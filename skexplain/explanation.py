@@ -243,6 +243,8 @@ class Explanation:
         after the other.
     row_shape : tuple of int or None
         Shape of a row as the network reads it, if it has several axes and each of its numbers is an entry.
+    probabilities : ndarray of the shape of predictions, or None
+        Probabilities of the explained outputs, whatever the scale; None where there are none.
     strategy, output, random_state, gap, groups
         As in `Importances`.
 
@@ -267,6 +269,7 @@ class Explanation:
     columns: NDArray | None = None
     row_shape: tuple[int, ...] | None = None
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    probabilities: NDArray | None = None
 
     def __post_init__(self) -> None:
         if np.ndim(self.values) not in (2, 3):
@@ -280,7 +283,9 @@ class Explanation:
             "error": self.values.shape,
             "target": (n,),
         }
-        shapes |= {"base_values": (n, *k), "predictions": (n, *k)} | ({"outputs": tuple(k)} if k else {})
+        shapes |= dict.fromkeys(("base_values", "predictions", "probabilities"), (n, *k)) | (
+            {"outputs": tuple(k)} if k else {}
+        )
         for name, shape in shapes.items():
             if getattr(self, name) is not None:
                 check_shape(name, getattr(self, name), shape)
@@ -326,6 +331,7 @@ class Explanation:
             data=rows_of(self.data, rows),
             error=None if self.error is None else self.error[rows],
             target=None if self.target is None else self.target[rows],
+            probabilities=None if self.probabilities is None else self.probabilities[rows],
         )
         if columns is None or (isinstance(columns, slice) and columns == slice(None)):
             return chosen
@@ -360,6 +366,35 @@ class Explanation:
         if self.error is not None:
             frame["error"] = self.error.reshape(-1)
         return pd.DataFrame(frame)
+
+    def to_text(self, *, most: int = 5, output: Any = None) -> str:
+        """Each row in plain words, a line a row: the prediction, and the columns that speak for it and against it.
+
+        Parameters
+        ----------
+        most : int, default=5
+            Columns that are named: those of the largest values, with the row's value in each.
+        output : label, default=None
+            Which output, if all were explained. None: the largest.
+
+        See Also
+        --------
+        explain_row : how far to trust it.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.linear_model import LinearRegression
+        >>> import skexplain
+        >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+        >>> model = LinearRegression().fit(X, y)
+        >>> print(skexplain.explain(model, X.iloc[[2]], attribution="ablation", background=X).to_text(most=3))
+        176.9: raised by s1 = -0.0456 (+36.1), bmi = 0.04445 (+23.1); lowered by s2 = -0.03419 (-16.3). These 3 of 10
+        columns make up 77 % of all contributions, by size.
+        """
+        from ._words import row_text
+
+        return "\n".join(row_text(self, i, most, output) for i in range(len(self)))
 
     def to_shap(self) -> shap.Explanation:
         """The same as a `shap.Explanation`, for shap's plots.
