@@ -1,4 +1,4 @@
-"""Tables for the command line: CSV files as people have them, and scikit-learn's data sets."""
+"""Tables for the command line: CSV and Parquet files as people have them, and scikit-learn's data sets."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ DATASETS: dict[str, tuple[Callable[..., Any], bool]] = {
 }
 #: Most texts of a column that get an indicator of their own; the rarer ones share one.
 CATEGORIES = 30
+#: Endings of Parquet files.
+PARQUET = (".parquet", ".pq")
 #: Most different integers that are taken for classes.
 CLASSES = 20
 #: Share of a text column that must read as numbers, or dates, for it to be taken as such.
@@ -53,7 +55,7 @@ class Table:
         What files are named after.
     X : DataFrame of shape (n, n_columns)
         Float columns, and columns of text.
-    y : ndarray of shape (n,)
+    y : ndarray of shape (n,) or None
     classification : bool
     texts : list of int
         Positions of the columns of text.
@@ -63,7 +65,7 @@ class Table:
 
     name: str
     X: pd.DataFrame
-    y: NDArray
+    y: NDArray | None
     classification: bool
     texts: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -99,48 +101,62 @@ def load_dataset(name: str) -> Table:
     return Table(name, X, np.asarray(y), classification)
 
 
-def read_table(path: str | Path, target: str | None, *, task: str | None = None, drop: Sequence[str] = ()) -> Table:
-    """Read a CSV file and take it apart into columns and target.
+def read_table(
+    path: str | Path,
+    target: str | None,
+    *,
+    task: str | None = None,
+    drop: Sequence[str] = (),
+    needs_target: bool = True,
+) -> Table:
+    """Read a CSV or Parquet file and take it apart into columns and target.
 
     Parameters
     ----------
     path : str or Path
-        A text file with a header; commas, semicolons, tabs or bars between columns.
+        A text file with a header; commas, semicolons, tabs or bars between columns. Or a Parquet file, which pyarrow
+        reads, by its ending.
     target : str
         Name of the column to predict.
     task : {"classification", "regression"}, default=None
         None: seen from the target.
     drop : sequence of str
         Columns to leave out.
+    needs_target : bool, default=True
+        Whether a file without a target is refused.
 
     Raises
     ------
+    ImportError
+        For a Parquet file without pyarrow.
     ValueError
         In one sentence, for whatever is wrong with the file or does not fit it.
     """
     path = Path(path)
     notes: list[str] = []
-    frame = _read(path, notes)
+    frame = _read_parquet(path) if path.suffix.lower() in PARQUET else _read(path, notes)
     columns = list(frame.columns)
-    if target is None:
+    if target is None and needs_target:
         raise ValueError(f"--target is missing; name the column of {path.name} to predict, one of {_some(columns)}.")
     for option, column in [("--target", target), *(("--drop", c) for c in drop)]:
-        if column not in columns:
+        if column is not None and column not in columns:
             close = difflib.get_close_matches(column.lower(), [c.lower() for c in columns], n=1, cutoff=0.5)
             hint = next((f"Did you mean {c!r}? " for c in columns if [c.lower()] == close), "")
             raise ValueError(f"{option}={column!r} is not a column of {path.name}. {hint}Columns are {_some(columns)}.")
     if target in drop:
         raise ValueError(f"--drop={target!r} is also the target; it cannot be left out.")
-    missing = int(frame[target].isna().sum())
-    if missing:
-        frame = frame[frame[target].notna()]
-        notes.append(f"{missing} rows have no {target!r} and are left out.")
-    if frame.empty:
-        raise ValueError(f"{path.name} has no row with a value in {target!r}.")
-    y, classification = _target(frame[target].infer_objects(), target, task, notes)
-    X = frame.drop(columns=[target, *drop]).reset_index(drop=True)
+    y, classification = None, task == "classification"
+    if target is not None:
+        missing = int(frame[target].isna().sum())
+        if missing:
+            frame = frame[frame[target].notna()]
+            notes.append(f"{missing} rows have no {target!r} and are left out.")
+        if frame.empty:
+            raise ValueError(f"{path.name} has no row with a value in {target!r}.")
+        y, classification = _target(frame[target].infer_objects(), target, task, notes)
+    X = frame.drop(columns=[c for c in (target, *drop) if c is not None]).reset_index(drop=True)
     if X.shape[1] == 0:
-        raise ValueError(f"{path.name} has no column besides the target {target!r}.")
+        raise ValueError(f"{path.name} has no column{'' if target is None else f' besides the target {target!r}'}.")
     X, texts = _columns(X, notes)
     return Table(path.name.split(".")[0] or "table", X, y, classification, texts, notes)
 
@@ -173,6 +189,39 @@ def _read(path: Path, notes: list[str]) -> pd.DataFrame:
     if frame.empty:
         raise ValueError(f"{path} has a header but no rows.")
     return frame if separator == "," else _with_points(frame, notes)
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """The columns in the types that a CSV file gives."""
+    import pandas as pd
+
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; pass a file.")
+    try:
+        import pyarrow as pa
+    except ImportError as exc:
+        raise ImportError("Parquet files need pyarrow. Run: pip install 'skexplain[parquet]'") from exc
+    try:
+        frame = pd.read_parquet(path, engine="pyarrow")
+    except (pa.ArrowException, OSError) as exc:
+        raise ValueError(f"{path} cannot be read as Parquet: {str(exc).splitlines()[0].rstrip('.')}.") from None
+    if any(name is not None for name in frame.index.names):  # somebody's columns
+        frame = frame.reset_index()
+    if frame.empty:
+        raise ValueError(f"{path} has {'columns but no rows' if frame.shape[1] else 'no columns'}.")
+    plain = {j: _plain(frame.iloc[:, j]) for j in range(frame.shape[1])}
+    return pd.DataFrame(plain).set_axis([str(c).strip() for c in frame.columns], axis=1)
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    """In a type that a CSV file might have given: numbers, or objects that are text, booleans or missing."""
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        return column.astype(np.float64) if pd.api.types.is_extension_array_dtype(column) else column
+    if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
+        return column.astype(str).astype(object).where(column.notna(), np.nan)
+    return column.astype(object).where(column.notna(), np.nan)
 
 
 def _with_points(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
@@ -275,6 +324,10 @@ def _column(column: pd.Series, notes: list[str]) -> pd.Series:
     import pandas as pd
 
     name, given = column.name, column.dropna()
+    nested = given.map(lambda value: isinstance(value, list | tuple | dict | set | bytes | np.ndarray))
+    if nested.any():
+        kind = type(given[nested].iloc[0]).__name__
+        raise ValueError(f"The column {name!r} holds values of type {kind}, neither numbers nor text; --drop {name!r}.")
     if pd.api.types.is_bool_dtype(column) or set(given.map(type)) == {bool}:
         return column.map({True: 1.0, False: 0.0}).astype(np.float64)
     if pd.api.types.is_numeric_dtype(column):

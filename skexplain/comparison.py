@@ -25,6 +25,7 @@ from ._columns import Groups, column_names, resolve_groups
 from ._fold import Fold, run_fold
 from ._jobs import in_turn
 from ._subject import seed_of
+from .exceptions import InterruptedWarning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,6 +203,7 @@ def compare(
     Returns
     -------
     Comparison
+        After Ctrl-C of the folds that were done, with an `InterruptedWarning`.
 
     Raises
     ------
@@ -258,11 +260,20 @@ def compare(
     tasks = [(model, X, y, split, fold_seed) for split, fold_seed in pairs for model in models.values()]
     run = partial(run_fold, names=names, groups=groups, scoring=scoring, n_repeats=n_repeats)
     folds = in_turn(n_jobs, run, tasks)
-    for done in range(total):
-        k, name = done // len(models), list(models)[done % len(models)]
-        if progress is not None:
-            progress(done, total, f"{name}, fold {k + 1} of {len(splits)}")
-        results[name].append(next(folds))
+    done = 0
+    try:
+        for done in range(total):
+            k, name = done // len(models), list(models)[done % len(models)]
+            if progress is not None:
+                progress(done, total, f"{name}, fold {k + 1} of {len(splits)}")
+            results[name].append(next(folds))
+    except KeyboardInterrupt:
+        whole = done // len(models)  # folds that every model has finished
+        if whole == 0:
+            raise
+        message = f"Interrupted: {whole} of {len(splits)} folds are done."
+        warnings.warn(message, InterruptedWarning, stacklevel=2)
+        splits, results = splits[:whole], {name: folds_of[:whole] for name, folds_of in results.items()}
     if progress is not None:
         progress(total, total, "rank correlations")
     of_models = list(results.values())

@@ -1,5 +1,6 @@
 """skexplain compare: tables as people have them, and one sentence for whatever is wrong."""
 
+import json
 import os
 import subprocess
 import sys
@@ -243,7 +244,7 @@ GOOD = "a,b,y\n" + "".join(f"{j % 7},{j * j},{'no' if j % 2 else 'yes'}\n" for j
         ("a,y\n1,1\n2,0\ninf,0\n2,1\n", ["--target", "y"], "'a' contains infinity in 1 rows"),
         ("a,y\n1,1.5\n2,inf\n", ["--target", "y"], "'y' contains infinity"),
         (GOOD + "1,1,rare\n", ["--target", "y"], "class 'rare' has 1"),
-        (None, ["iris", "--target", "y"], "--target is for CSV files"),
+        (None, ["iris", "--target", "y"], "--target is for files"),
         (None, ["iris", "--models", "forest,xgb"], "contains 'xgb'; choose from keras, torch, forest"),
         (None, ["iris", "--models", ","], "names no model"),
         (None, ["iris", "--cv", "1"], "cv=1"),
@@ -305,6 +306,81 @@ def test_interruption(monkeypatch):
     assert result.exit_code == 130
     assert "Interrupted: nothing was written." in result.stderr
     assert os.listdir() == []
+
+
+def test_interrupted_after_a_fold_gives_what_is_done(monkeypatch):
+    fits = []
+
+    class Stops(RandomForestClassifier):
+        def fit(self, X, y):
+            fits.append(len(X))
+            if len(fits) > 2:
+                raise KeyboardInterrupt
+            return super().fit(X, y)
+
+    monkeypatch.setattr(_command, "RandomForestClassifier", lambda: Stops(5))
+    result = run("iris", "--models", "forest", "--cv", 3)
+    assert result.exit_code == 130
+    assert "2 folds" in result.stdout.splitlines()[0]
+    assert "Interrupted: 2 of 3 folds are done." in result.stderr
+    assert len(pd.read_csv("iris_importances.csv")) == 8
+
+
+def test_json(tmp_path):
+    result = run("iris", *FOREST, "--json")
+    found = json.loads(result.stdout)
+    assert found["models"] == ["forest"]
+    assert len(found["importances"]) == 8
+    assert len(found["scores"]) == 2
+    assert found["correlations"] == []
+    table = pd.read_csv("iris_importances.csv")
+    assert [line["mean"] for line in found["importances"]] == pytest.approx(table["mean"])
+
+
+PARQUET = pd.DataFrame(
+    {
+        "whole": pd.array([1, None, 3, 4] * 5, dtype="Int64"),
+        "kind": pd.Categorical(["a", "b", "a", None] * 5),
+        "flag": pd.array([True, False, None, True] * 5, dtype="boolean"),
+        "day": pd.date_range("2020-01-01", periods=20),
+        "y": ["yes", "no"] * 10,
+    }
+)
+
+
+def test_parquet_gives_what_csv_gives():
+    pytest.importorskip("pyarrow")
+    PARQUET.to_parquet("t.parquet")
+    PARQUET.to_csv("t.csv", index=False)
+    binary, text = read_table("t.parquet", "y"), read_table("t.csv", "y")
+    pd.testing.assert_frame_equal(binary.X, text.X)
+    assert binary.y.tolist() == text.y.tolist()
+    assert binary.texts == text.texts == [1]
+    PARQUET.set_index("whole").to_parquet("i.pq")
+    pd.testing.assert_frame_equal(read_table("i.pq", "y").X, text.X)
+
+
+def test_parquet_that_cannot_be_read(monkeypatch):
+    pytest.importorskip("pyarrow")
+    write("no parquet")
+    os.rename("t.csv", "t.parquet")
+    with pytest.raises(ValueError, match=r"t\.parquet cannot be read as Parquet: "):
+        read_table("t.parquet", "y")
+    PARQUET.to_parquet("whole.parquet")
+    with open("whole.parquet", "rb") as whole, open("t.parquet", "wb") as part:
+        part.write(whole.read()[:-100])
+    with pytest.raises(ValueError, match="cannot be read as Parquet"):
+        read_table("t.parquet", "y")
+    PARQUET[:0].to_parquet("t.parquet")
+    with pytest.raises(ValueError, match="has columns but no rows"):
+        read_table("t.parquet", "y")
+    PARQUET.assign(many=[[1, 2]] * 20).to_parquet("t.parquet")
+    with pytest.raises(ValueError, match=r"'many' holds values of type .*--drop 'many'"):
+        read_table("t.parquet", "y")
+    assert "many" not in read_table("t.parquet", "y", drop=["many"]).X
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r"pip install 'skexplain\[parquet\]'"):
+        read_table("t.parquet", "y")
 
 
 def test_nothing_is_left_half_written(monkeypatch):

@@ -365,6 +365,23 @@ def test_interruption_ends_the_comparison(iris):
         skexplain.compare({"a": Stops()}, *iris, cv=2, n_repeats=100)
 
 
+def test_interruption_after_a_fold_gives_those_that_are_done(iris):
+    done = []
+
+    def interrupt(k, total, what):
+        done.append(k)
+        if k == 5:  # the second model's third fold
+            raise KeyboardInterrupt
+
+    models = {"a": forest(), "b": forest()}
+    with pytest.warns(InterruptedWarning, match="2 of 3 folds"):
+        result = skexplain.compare(models, *iris, cv=3, n_repeats=1, progress=interrupt)
+    whole = skexplain.compare(models, *iris, cv=3, n_repeats=1)
+    np.testing.assert_array_equal(result.scores, whole.scores[:, :2])
+    np.testing.assert_array_equal(result.importances, whole.importances[:, :2])
+    assert np.isfinite(result.correlations[0].kendall_interval).all()
+
+
 def test_another_warning_made_an_error_is_no_interruption(iris):
     class Warns(Remembers):
         def predict(self, X):

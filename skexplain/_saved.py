@@ -1,0 +1,105 @@
+"""Saved models for the command line, each read without running code of the file."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+#: Endings of files with the weights of a torch module.
+WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
+
+
+def read_model(path: Path, code: str | None = None, trusted: Sequence[str] = ()) -> Any:
+    """The model in a file.
+
+    Parameters
+    ----------
+    path : Path
+        A ``.keras`` archive; weights of a torch module (a ``state_dict``); or an estimator in a ``.skops`` file.
+    code : str, optional
+        ``package.module:name``: what makes the torch module, when called without arguments; or a class or function that
+        a Keras model needs. It is imported, and so runs.
+    trusted : sequence of str
+        Types in a ``.skops`` file that may be imported, besides those that skops knows.
+
+    Raises
+    ------
+    ImportError
+        When the package that reads the file is not installed.
+    ValueError
+        In one sentence, for a file that is missing, of another kind, truncated, or does not fit the code.
+    """
+    if not path.is_file():
+        raise ValueError(f"--model={str(path)!r} is no file.")
+    made = None if code is None else imported(code)
+    suffix = path.suffix.lower()
+    if suffix == ".keras":
+        from .keras._reading import read_keras
+
+        return read_keras(path, {} if made is None else {getattr(made, "__name__", str(code)): made})
+    if suffix == ".skops":
+        return _read_skops(path, trusted)
+    if suffix in WEIGHTS:
+        if made is None:
+            raise ValueError(
+                f"--model={str(path)!r} holds weights without the network; name what makes it: --module "
+                "package.module:Class."
+            )
+        from .torch._reading import read_state
+
+        return read_state(path, made, str(code))
+    raise ValueError(
+        f"--model={str(path)!r} ends in none of .keras, .skops, {', '.join(WEIGHTS)}. Files that run code when they "
+        "are read, such as pickles, are not read."
+    )
+
+
+def imported(code: str) -> Any:
+    """What ``package.module:name`` names, also in the working directory.
+
+    Raises
+    ------
+    ValueError
+        When it is not there.
+    """
+    module, colon, name = code.partition(":")
+    if not (module and colon and name):
+        raise ValueError(f"--module={code!r}; write package.module:Class.")
+    sys.path.insert(0, "")
+    try:
+        found = importlib.import_module(module)
+    except ImportError as exc:
+        raise ValueError(f"--module={code!r} cannot be imported: {exc}.") from exc
+    finally:
+        sys.path.remove("")
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise ValueError(f"--module={code!r}: {module!r} has no {name!r}.")
+        found = getattr(found, part)
+    if not callable(found):
+        raise ValueError(f"--module={code!r} is a {type(found).__name__}; name a class, or a function that makes one.")
+    return found
+
+
+def _read_skops(path: Path, trusted: Sequence[str]) -> Any:
+    try:
+        from skops import io
+    except ImportError as exc:
+        raise ImportError(f"{path} needs skops. Run: pip install skops") from exc
+    try:
+        unknown = sorted(set(io.get_untrusted_types(file=path)) - set(trusted))
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as exc:
+        raise ValueError(f"--model={str(path)!r} cannot be read as a skops file: {exc}.") from exc
+    if unknown:
+        raise ValueError(
+            f"--model={str(path)!r} holds types whose code would run: {', '.join(unknown)}. If you trust who made it, "
+            f"add {' '.join(f'--trust {name}' for name in unknown)}."
+        )
+    try:
+        return io.load(path, trusted=list(trusted))
+    except Exception as exc:  # a reader of damaged files may fail in any way
+        raise ValueError(f"--model={str(path)!r} cannot be read: {' '.join(str(exc).split())}.") from exc
