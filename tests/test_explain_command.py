@@ -14,7 +14,7 @@ from sklearn.neural_network import MLPClassifier
 from typer.testing import CliRunner
 
 import skexplain
-from skexplain import _command, _explain_command
+from skexplain import _command, _command_models, _explain_command  # noqa: F401  the last adds its command
 from skexplain._saved import imported, read_model
 from skexplain._tables import load_dataset
 from skexplain.methods import BOUNDED
@@ -50,7 +50,7 @@ def test_a_forest(tmp_path, iris):
 
 
 def test_rows_in_words_and_json(monkeypatch):
-    monkeypatch.setitem(_explain_command.WITHOUT_GRADIENT, "rows", "ablation")
+    monkeypatch.setitem(_command_models.WITHOUT_GRADIENT, "rows", "ablation")
     args = ["iris", *FOREST, "--row", 3, "--row", 77]
     result = run(*args)
     assert result.exit_code == 0, result.output
