@@ -70,10 +70,10 @@ class Case:
 
 #: Options of the commands that are about one model.
 Module = Annotated[
-    str | None, typer.Option(help="package.module:Class, which makes the torch module, or a Keras model needs.")
+    str | None, typer.Option(help="package.module:Class, which makes the torch module, or the file needs.")
 ]
-Trust = Annotated[list[str] | None, typer.Option(help="Type in a .skops file that may be imported.")]
-MODEL = "torch, keras or forest, to be trained; or a file: .keras, .pt, .safetensors, .skops."
+Trust = Annotated[list[str] | None, typer.Option(help="Name in the file that may be imported.")]
+MODEL = "torch, keras or forest, to be trained; or a file: of skexplain.save, .keras, .pt, .safetensors, .skops."
 
 
 def is_trained_here(model: str | None, module: str | None, trust: list[str] | None) -> bool:

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ._archive import CONTENT
+from ._saving import load
+
 #: Endings of files with the weights of a torch module.
 WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
 
@@ -19,12 +22,13 @@ def read_model(path: Path, code: str | None = None, trusted: Sequence[str] = ())
     Parameters
     ----------
     path : Path
-        A ``.keras`` archive; weights of a torch module (a ``state_dict``); or an estimator in a ``.skops`` file.
+        A file of `skexplain.save`, under any name; a ``.keras`` archive; weights of a torch module (a ``state_dict``);
+        or an estimator in a ``.skops`` file.
     code : str, optional
         ``package.module:name``: what makes the torch module, when called without arguments; or a class or function that
-        a Keras model needs. It is imported, and so runs.
+        the model in the file needs. It is imported, and so runs.
     trusted : sequence of str
-        Types in a ``.skops`` file that may be imported, besides those that skops knows.
+        Further names in a file of `skexplain.save`, or types in a ``.skops`` file, that may be imported.
 
     Raises
     ------
@@ -36,11 +40,14 @@ def read_model(path: Path, code: str | None = None, trusted: Sequence[str] = ())
     if not path.is_file():
         raise ValueError(f"--model={str(path)!r} is no file.")
     made = None if code is None else imported(code)
+    named = {} if made is None else {getattr(made, "__name__", str(code)): made}
     suffix = path.suffix.lower()
+    if _is_own(path):
+        return load(path, custom_objects=named, trusted=trusted)
     if suffix == ".keras":
         from .keras._reading import read_keras
 
-        return read_keras(path, {} if made is None else {getattr(made, "__name__", str(code)): made})
+        return read_keras(path, named)
     if suffix == ".skops":
         return _read_skops(path, trusted)
     if suffix in WEIGHTS:
@@ -53,9 +60,18 @@ def read_model(path: Path, code: str | None = None, trusted: Sequence[str] = ())
 
         return read_state(path, made, str(code))
     raise ValueError(
-        f"--model={str(path)!r} ends in none of .keras, .skops, {', '.join(WEIGHTS)}. Files that run code when they "
-        "are read, such as pickles, are not read."
+        f"--model={str(path)!r} is no file of skexplain.save, and ends in none of .keras, .skops, "
+        f"{', '.join(WEIGHTS)}. Files that run code when they are read, such as pickles, are not read."
     )
+
+
+def _is_own(path: Path) -> bool:
+    """Whether it is a file of `skexplain.save`."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return CONTENT in archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return False
 
 
 def imported(code: str) -> Any:

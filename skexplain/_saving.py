@@ -36,6 +36,7 @@ FITTED = (
     "_importance_seed",
     "_importances",
     "_kept",
+    "_kept_index",
     "_seen_training",
 )
 #: Fraction of the largest output by which answers of the same network may differ between machines.

@@ -205,6 +205,34 @@ def test_weights_beside_other_things_and_in_safetensors(torch_weights):
         assert not module.training
 
 
+def test_a_file_of_this_library(monkeypatch, iris):
+    pytest.importorskip("skorch")
+    from skexplain.torch import NeuralNetClassifier
+
+    with open("nets_of_mine.py", "w") as file:
+        file.write(
+            "import torch\n\nclass Small(torch.nn.Sequential):\n    def __init__(self):\n"
+            "        super().__init__(torch.nn.Linear(4, 3))\n"
+        )
+    monkeypatch.delitem(sys.modules, "nets_of_mine", raising=False)
+    net = NeuralNetClassifier(imported("nets_of_mine:Small"), max_epochs=2, random_state=0).fit(iris.X, iris.y)
+    skexplain.save(net, "net.any")
+    iris.X.iloc[:, ::-1].assign(kind=iris.y).to_csv("flowers.csv", index=False)
+    run_it = ["flowers.csv", "--target", "kind", "--model", "net.any", "--json"]
+    refused = run(*run_it)
+    assert refused.exit_code == 2
+    assert "Small" in refused.stderr
+    result = run(*run_it, "--module", "nets_of_mine:Small", "--row", 20)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["score"]["accuracy"] == pytest.approx(net.score(iris.X, iris.y))
+    whole = skexplain.importances(net, iris.X, iris.y, random_state=0).to_frame()
+    assert [line["value"] for line in found["importances"]] == pytest.approx(whole["value"].tolist())
+    again = skexplain.load("net.any", custom_objects={"Small": imported("nets_of_mine:Small")})
+    assert again.explain_row(iris.X.iloc[[20]]).neighbours.index[0] == 20
+    sys.modules.pop("nets_of_mine")
+
+
 def test_skops(iris):
     io = pytest.importorskip("skops.io")
     flowers = iris.X.assign(length=iris.X.iloc[:, 0] * 2, extra=0.0)
@@ -231,7 +259,7 @@ def test_skops(iris):
     ("args", "said"),
     [
         (["iris", "--model", "no.keras"], "--model='no.keras' is no file"),
-        (["iris", "--model", "t.pkl"], "ends in none of .keras, .skops"),
+        (["iris", "--model", "t.pkl"], "is no file of skexplain.save, and ends in none of"),
         (["t.csv", *FOREST], "--target is missing"),
         (["t.csv", "--target", "y", *FOREST], "t has 3 rows, too few"),
         (["iris", *FOREST, "--row", 150], "--row=150; the table has 150 rows"),
