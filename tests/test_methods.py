@@ -1,6 +1,7 @@
 """compare_methods: laws of agreement and consensus, what is refused, and what is shown."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -230,6 +231,14 @@ def test_interrupted_after_one(net, iris):
     assert list(result.refused) == ["Interrupted()", "lrp"]
     with pytest.raises(KeyboardInterrupt):
         compare_methods(net, *iris, methods=[Interrupted(), "lrp"], random_state=0)
+
+
+def test_a_fall_of_the_score_is_ordered_as_measured(result):
+    permutation = replace(
+        result.results["permutation"], values=np.array([0.0, 1, 0, 2]), signed=np.array([-0.5, 1, -0.1, 2])
+    )
+    np.testing.assert_array_equal(module.measured(permutation), permutation.signed)
+    np.testing.assert_array_equal(module.measured(result.results["saliency"]), result.results["saliency"].values)
 
 
 def test_frames(result):
