@@ -16,6 +16,7 @@ from ._agreement import _tau_rho
 from ._columns import Groups
 from ._explain import attributions_of, explain
 from ._head import Output
+from ._inputs import Inputs, is_several
 from ._neighbours import Neighbours, neighbours, training_of
 from ._result_text import text_table
 from ._subject import seed_of, subject_of
@@ -219,10 +220,12 @@ def explain_row(
     >>> report.cautions[0][:40]
     'The row is unlike the 150 training rows:'
     """
-    n = row.shape[0] if hasattr(row, "shape") else len(row)
-    if n != 1 or np.ndim(row) < 2:
+    several = is_several(row)
+    n = len(Inputs.of(row).table(row)) if several else row.shape[0] if hasattr(row, "shape") else len(row)
+    if n != 1 or not (several or np.ndim(row) >= 2):
         raise ValueError(
-            f"row has the shape {np.shape(row)}; pass one row with two dimensions, such as X.iloc[[0]] or X[[0]]."
+            f"row has {f'{n} rows' if several else f'the shape {np.shape(row)}'}; pass one row with two dimensions, "
+            "such as X.iloc[[0]] or X[[0]]."
         )
     check_scalar(n_resamples, "n_resamples", Integral, min_val=1)
     check_scalar(n_neighbours, "n_neighbours", Integral, min_val=1)

@@ -154,6 +154,26 @@ def test_a_pipeline_is_explained_in_the_columns_in_front_of_it():
     assert report.resampled.std() > 0
 
 
+def test_several_inputs():
+    torch = pytest.importorskip("torch")
+
+    class Two(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = torch.nn.Linear(3, 2)
+
+        def forward(self, a, b):
+            return self.last(torch.cat([a, b], 1))
+
+    inputs = {"a": RNG.normal(size=(30, 2)).astype(np.float32), "b": RNG.normal(size=(30, 1)).astype(np.float32)}
+    fitted = skexplain.from_fitted(Two(), inputs, random_state=0)
+    report = fitted.explain_row({name: part[[4]] for name, part in inputs.items()})
+    assert report.explanation.names == ("a[0]", "a[1]", "b")
+    assert report.neighbours.index[0] == 4
+    with pytest.raises(ValueError, match="row has 30 rows"):
+        fitted.explain_row(inputs)
+
+
 def test_text_and_html():
     report = of([2.0, 2, 2], training=X, feature_names=["<b>", "c", "d"])
     text = repr(report)
