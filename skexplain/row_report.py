@@ -232,6 +232,7 @@ def explain_row(
     seed = seed_of(model, random_state)
     common: dict[str, Any] = {"output": output, "groups": groups, "feature_names": feature_names, "random_state": seed}
     exp = explain(model, row, attribution=attribution, background=background, target=target, **common)
+    assert isinstance(exp, Explanation)  # a text has one dimension, and was refused
     if exp.values.ndim == 3:
         raise ValueError(
             f"target={target!r} means {exp.values.shape[2]} outputs; pass the label or index of one as target."
