@@ -1,12 +1,14 @@
 """Pictures of results, with matplotlib: ``pip install 'skexplain[plot]'``.
 
-Nothing here calls ``plt.show()``. With ``path=`` a picture is written and pyplot is never touched.
+Nothing here calls ``plt.show()``. With ``path=`` a picture is written, and pyplot knows nothing of it.
 """
 
 from ._accessors import ExplanationPlot, ImportancesPlot
+from ._agreement import agreement, slope
 from ._comparison import comparison
 from ._image import images
 from ._methods import MethodsPlot
+from ._partial_dependence import partial_dependence
 from ._text import TextPlot
 from ._training import (
     importance_history,
@@ -22,9 +24,12 @@ __all__ = [
     "ImportancesPlot",
     "MethodsPlot",
     "TextPlot",
+    "agreement",
     "comparison",
     "images",
     "importance_history",
+    "partial_dependence",
+    "slope",
     "weight_animation",
     "weight_boxes",
     "weight_density",

@@ -22,6 +22,8 @@ UP, DOWN, GREY = "#D55E00", "#0072B2", "#767676"
 #: Longest name written out.
 LONGEST = 30
 DPI = 150
+#: Most rows of a picture, and levels that an axis has a place for.
+MOST, MOST_LEVELS = 200, 20
 
 
 def new_figure(size: tuple[float, float], path: Any) -> Figure:
@@ -100,8 +102,8 @@ def _shared(a: str, b: str) -> int:
 
 
 def check_display(max_display: int) -> None:
-    if max_display < 1:
-        raise ValueError(f"max_display={max_display} must be at least 1.")
+    if not 1 <= max_display <= MOST:
+        raise ValueError(f"max_display={max_display} must be at least 1, and at most {MOST}, which can still be read.")
 
 
 def ranked_bars(

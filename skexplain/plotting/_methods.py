@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._agreement import agreement
 from ._canvas import check_display, labels, new_figure, save
 
 if TYPE_CHECKING:
@@ -40,22 +40,7 @@ class MethodsPlot:
         -------
         Axes
         """
-        c = self._comparison
-        n = len(c.methods)
-        ax = ax if ax is not None else new_figure((3.4 + 0.42 * n, 2.4 + 0.42 * n), path).add_subplot()
-        names = labels(c.methods)
-        self._cells(ax, c.kendall, names, names, "PuOr_r", (-1, 1), "{:.2f}", "Kendall's tau")
-        from matplotlib.patches import Rectangle
-
-        place = {m: k for k, m in enumerate(c.methods)}
-        for a in c.agreements:
-            if a.reversed:
-                for i, j in permutations([place[a.first], place[a.second]]):
-                    ax.add_patch(Rectangle((i - 0.44, j - 0.44), 0.88, 0.88, fill=False, edgecolor="#000000"))
-        beyond = any(a.reversed for a in c.agreements)
-        ax.set_title("Agreement of strategies" + ", framed: beyond noise" * beyond, loc="left", fontsize="medium")
-        save(ax.figure, path)
-        return ax
+        return agreement(self._comparison, ax, path=path)
 
     def shares(self, ax: Axes | None = None, *, max_display: int = 15, path: Any = None) -> Axes:
         """Heat map of the shares of the columns by each strategy, the columns in the order of the consensus.

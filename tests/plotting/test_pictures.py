@@ -71,6 +71,7 @@ def inside(figure):
         assert tight.y0 >= box.y0 - 1
         assert tight.y1 <= box.y1 + 1
         extents = [t.get_window_extent() for t in ax.get_yticklabels() if t.get_text()]
+        extents.sort(key=lambda extent: -extent.y0)
         for upper, lower in pairwise(extents):
             assert lower.y1 <= upper.y0 + 1
 
@@ -147,6 +148,8 @@ def test_a_row_of_all_outputs(tmp_path):
         (lambda: importances(3).plot.bar(max_display=0), "max_display=0"),
         (lambda: compared().plot(max_display=0), "max_display=0"),
         (lambda: compared().plot(ax=[None, None, None]), "3 Axes"),
+        (lambda: importances(3).plot.bar(max_display=10_000), "max_display=10000 must be at least 1, and at most 200"),
+        (lambda: importances(3).plot.bar(probe="noise"), "probe='noise' is none of the 3 columns"),
     ],
 )
 def test_bad_input(draw, message):
