@@ -16,7 +16,9 @@ export MPLBACKEND := agg
 
 demo: $(READY)
 	$(BIN)/skexplain compare breast_cancer --out demo
+	$(BIN)/python examples/write_report.py demo/report.html
 	@echo "The picture is demo/breast_cancer_importances.png, the table demo/breast_cancer_importances.csv."
+	@echo "Open demo/report.html in a browser."
 
 test: lint types $(READY)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --doctest-modules

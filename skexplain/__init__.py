@@ -29,6 +29,7 @@ _LAZY = {
     "from_fitted": "_fitted",
     "importances": "_explain",
     "load": "_saving",
+    "report": "_report",
     "save": "_saving",
 }
 _ROOMS = (
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from ._columns import correlated_groups
     from ._explain import explain, importances
     from ._fitted import from_fitted
+    from ._report import report
     from ._saving import load, save
     from .comparison import Comparison, compare
     from .exceptions import CompletenessError, UnsupportedModelError
@@ -71,6 +73,7 @@ __all__ = [
     "from_fitted",
     "importances",
     "load",
+    "report",
     "save",
 ]
 
