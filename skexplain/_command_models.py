@@ -42,6 +42,8 @@ class Case:
         None: what the model has kept.
     training : DataFrame or None
         What the model was trained on, if it was here.
+    y_training : ndarray or None
+        Its targets.
     """
 
     model: Any
@@ -50,6 +52,7 @@ class Case:
     y: NDArray | None
     background: Any = None
     training: Any = None
+    y_training: NDArray | None = None
 
     @property
     def is_network(self) -> bool:
@@ -107,7 +110,7 @@ def trained(model: str | None, table: Table, random_state: int) -> Case:
     )
     name, estimator = _first(model, table.classification)
     fitted = table.behind(estimator.set_params(random_state=random_state)).fit(X, y)
-    return Case(fitted, name, X_test, y_test, _some(X, random_state), X)
+    return Case(fitted, name, X_test, y_test, _some(X, random_state), X, y)
 
 
 def saved(path: Path, module: str | None, trusted: list[str], table: Table, random_state: int) -> Case:

@@ -21,7 +21,7 @@ def main() -> None:
     except ImportError as exc:
         sys.stderr.write(f"skexplain: the command line needs {exc.name}. Run: pip install 'skexplain[cli]'\n")
         raise SystemExit(2) from None
-    from . import _explain_command  # noqa: F401  adds its command
+    from . import _explain_command, _report_command  # noqa: F401  each adds its command
     from ._command import app
 
     app(prog_name="skexplain")
