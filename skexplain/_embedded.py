@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 #: Pairs of rows between which it is tried which columns a look-up reads.
 PAIRS = 3
-#: How far outputs behind the look-ups may be from the network's own, as a fraction of their size, for each rounding.
-ROUNDINGS = 1e4
+#: How far outputs behind the look-ups may be from the network's own, in roundings of their spread and of their size.
+OF_SPREAD, OF_SIZE = 1e4, 32
 TINY = 1e-30
 
 
@@ -54,18 +54,29 @@ class Embedded:
             When it does not: codes are read in yet another way.
         """
         Z = self.embed(X)
-        if not agree(self.network.predict(Z), self.whole.predict(X), self.whole.eps):
+        if not self._agrees(X, Z):
             raise UnsupportedModelError(
                 "The network looks codes up, but for some rows also reads them in another way, so that what it looks "
                 "up does not say all. Use a strategy without gradients, such as attribution='permutation'."
             )
         return Z
 
+    def agrees(self, X: NDArray) -> bool:
+        """Whether the network behind the look-ups gives for these rows what the whole network gives."""
+        return self._agrees(X, self.embed(X))
+
+    def _agrees(self, X: NDArray, Z: NDArray) -> bool:
+        return agree(self.network.predict(Z), self.whole.predict(X), self.whole.eps)
+
 
 def agree(outputs: NDArray, others: NDArray, eps: float) -> bool:
-    """Whether outputs behind look-ups are those in front of them, but for rounding."""
-    size = np.abs(others).max(initial=0.0) + TINY
-    return bool(np.all(np.abs(outputs - others) <= ROUNDINGS * eps * size))
+    """Whether outputs ``(n, k)`` behind look-ups are those in front of them, but for rounding.
+
+    Outputs that lie far from 0, such as prices, are compared by what they differ in.
+    """
+    size = np.abs(others).max(axis=0, initial=0.0) + TINY
+    spread = np.ptp(others, axis=0) if len(others) > 1 else size
+    return bool(np.all(np.abs(outputs - others) <= eps * (OF_SPREAD * spread + OF_SIZE * size)))
 
 
 def numbers_of(owners: NDArray, groups: Sequence[NDArray]) -> list[NDArray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from .._embedded import ROUNDINGS, Trial, columns_looked_up
+from .._embedded import Trial, columns_looked_up
+from ..exceptions import UnsupportedModelError
 
 #: Functions that look codes up, and which of their arguments are the table and the codes.
 LOOK_UPS: dict[Any, tuple[int | None, int, str]] = {
@@ -103,6 +104,8 @@ def _codes(func: Any, args: tuple, kwargs: dict) -> Tensor | None:
         return None
     table, place, name = LOOK_UPS[func]
     index = args[place] if len(args) > place else kwargs.get(name)
+    if isinstance(index, tuple) and all(isinstance(i, slice) and i == slice(None) for i in index[1:]):
+        index = next(iter(index), None)  # ``table[codes, :]``
     if not isinstance(index, Tensor) or index.ndim < 1 or index.dtype in (torch.bool, torch.uint8):
         return None
     if index.is_floating_point() or index.is_complex():
@@ -160,7 +163,13 @@ class BehindLookUps(nn.Module):
     def _parts(self, x: Tensor) -> Iterator[tuple[Tensor, NDArray]]:
         """Numbers of embedded rows, and the columns that they come from."""
         yield x.flatten(1).index_select(1, self.numbers), self.numbers.cpu().numpy()
-        for call, replaced, owners in zip(_run(self.module, x), self.replaced, self._owners, strict=True):
+        calls = _run(self.module, x)
+        if [c.codes[0].numel() for c in calls] != [len(columns) for columns in self._owners]:
+            raise UnsupportedModelError(
+                "What the module looks up, and how often, depends on the rows that it is given at once. Use a strategy "
+                "without gradients, such as attribution='permutation'."
+            )
+        for call, replaced, owners in zip(calls, self.replaced, self._owners, strict=True):
             if replaced is not None:
                 result = call.result.to(x.dtype).reshape(len(x), len(owners), -1).index_select(1, replaced.places)
                 yield result.flatten(1), np.repeat(owners[owners >= 0], result.shape[2])
@@ -173,43 +182,36 @@ def _replaced(columns: NDArray, device: torch.device) -> Replaced | None:
     return Replaced(*made) if len(places) else None
 
 
-def behind_look_ups(
-    module: nn.Module, output: Callable[[Any], Tensor], tries: Sequence[Trial], rows: Sequence[Tensor]
-) -> BehindLookUps | None:
-    """The module behind its look-ups; None if it has none of single columns.
+def behind_look_ups(module: nn.Module, tries: Sequence[Trial], rows: Sequence[Tensor]) -> list[BehindLookUps]:
+    """The module behind its look-ups of single columns: as if it read these in no other way, and as if it did.
 
     Parameters
     ----------
     module : nn.Module
         In evaluation mode.
-    output : callable
-        What counts of the module's result.
     tries : sequence of Trial
     rows : sequence of Tensor
         Rows of each trial as the module reads them.
+
+    Returns
+    -------
+    list of BehindLookUps
+        None, if the module has no such look-ups.
     """
     owners = columns_looked_up([[call.codes.cpu().numpy() for call in _run(module, x)] for x in rows], tries)
     if owners is None:
-        return None
+        return []
     columns = np.unique(np.concatenate([c[c >= 0] for c in owners]))
-    d = rows[0][0].numel()
-    fixed = BehindLookUps(module, rows[0][0], np.setdiff1d(np.arange(d), columns), owners)
-    every = BehindLookUps(module, rows[0][0], np.arange(d), owners)
-    return fixed if all(_reads_nothing_else(every, output, x, columns) for x in rows) else every
+    every = np.arange(rows[0][0].numel())
+    return [BehindLookUps(module, rows[0][0], numbers, owners) for numbers in (np.setdiff1d(every, columns), every)]
+
+
+def looks_up(module: nn.Module, x: Tensor) -> bool:
+    """Whether the module looks anything up for rows."""
+    return bool(_run(module, x))
 
 
 def _run(module: nn.Module, x: Tensor) -> list[Call]:
     with LookUps() as seen:
         module(x)
     return seen.calls
-
-
-def _reads_nothing_else(behind: BehindLookUps, output: Callable[[Any], Tensor], x: Tensor, columns: NDArray) -> bool:
-    """Whether it makes no difference, where look-ups give the same, what stands in the columns that are looked up."""
-    z = behind.embed(x[:1]).repeat(2, 1)
-    changed = x.flatten(1)[1:, columns] != x.flatten(1)[0, columns]
-    other = changed.to(torch.int8).argmax(0) + 1
-    z[1, columns] = x.flatten(1)[other, torch.as_tensor(columns, device=x.device)]
-    out = output(behind(z)).reshape(2, -1)
-    size = out.abs().amax() + torch.finfo(out.dtype).tiny
-    return bool((out[1] - out[0]).abs().amax() <= ROUNDINGS * torch.finfo(out.dtype).eps * size)

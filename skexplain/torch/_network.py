@@ -28,7 +28,7 @@ from .._stack import dense_network, links_of, weights_of
 from ..exceptions import UnsupportedLayerError, UnsupportedModelError
 from ._attentions import SOFTMAX, Attended, attending
 from ._coalitions import outputs_of_coalitions
-from ._embedded import behind_look_ups
+from ._embedded import behind_look_ups, looks_up
 from ._first_layer import PRODUCTS, FirstLayer, first_layer
 from ._maps import Maps, maps_of
 from ._module import EmbedCodes
@@ -335,20 +335,24 @@ class TorchNetwork(Network):
     def embedded(self, rows: NDArray) -> Embedded | None:
         if not may_hold_codes(rows):
             return None
-        layers = list(self.module) if isinstance(self.module, nn.Sequential) else [self.module]
-        if isinstance(layers[0], EmbedCodes):  # what is behind it may be a stack of dense layers
+        layers: list[nn.Module] = [self.module]
+        if isinstance(self.module, nn.Sequential) and type(self.module).forward is nn.Sequential.forward:
+            layers = list(self.module)
+        if layers and isinstance(layers[0], EmbedCodes):  # what is behind it may be a stack of dense layers
             first = layers[0]
             return self._behind(nn.Sequential(*layers[1:]), first, np.array(first.owners), len(first.numbers), rows)
-        tries = trials(rows)
         try:
             with untouched(self.module), torch.no_grad():
-                rows_of_tries = [self._tensor(trial.rows) for trial in tries]
-                behind = behind_look_ups(self.module, first_output, tries, rows_of_tries)
-                if behind is None:
+                if not looks_up(self.module, self._tensor(rows[:1])):
                     return None
-                return self._behind(behind, behind.embed, behind.owners, len(behind.numbers), rows)
-        except (IndexError, RuntimeError):  # it cannot read rows made up of others
+                tries = trials(rows)
+                for behind in behind_look_ups(self.module, tries, [self._tensor(trial.rows) for trial in tries]):
+                    found = self._behind(behind, behind.embed, behind.owners, len(behind.numbers), rows)
+                    if found.agrees(np.concatenate([rows, *(trial.rows for trial in tries)])):
+                        return found
+        except Exception:  # whatever the module raises: it cannot read rows made up of others
             return None
+        return None
 
     def _behind(
         self, module: nn.Module, embed: Callable[[Tensor], Tensor], owners: NDArray, n_numbers: int, rows: NDArray

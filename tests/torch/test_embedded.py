@@ -53,6 +53,7 @@ SPELLINGS = {
         torch.embedding(m.b.weight, x[:, 3].long()),
     ),
     "indexing": lambda m, x: (m.a.weight[x[:, 1].long()], m.b.weight[x[:, 3].long()]),
+    "slices": lambda m, x: (m.a.weight[x[:, 1].long(), :], m.b.weight[x[:, 3].long(),]),
     "one-hot": lambda m, x: (
         F.one_hot(x[:, 1].long(), 5).to(x.dtype) @ m.a.weight,
         F.one_hot(x[:, 3].long(), 4).to(x.dtype) @ m.b.weight,
@@ -221,3 +222,74 @@ def test_places_that_are_not_looked_up_for_a_column_keep_their_own():
     embedded = network.embedded(rows)
     assert np.isin([1, 3], embedded.owners).all()
     np.testing.assert_allclose(embedded.network.predict(embedded.embed(rows)), network.predict(rows), rtol=1e-5)
+
+
+def test_codes_read_as_numbers_under_a_large_constant():
+    """What a code does besides is small beside the output, and not beside what the output varies by."""
+    module = Codes(lambda m, x: (m.a(x[:, 1].long()), m.b(x[:, 3].long())))
+    price = nn.Linear(3, 1)
+
+    class Price(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.codes, self.price = module, price
+
+        def forward(self, x):
+            return self.price(self.codes(x)) + 0.3 * x[:, 1:2] + 1e4
+
+    X = rows()
+    exp = skexplain.explain(Price(), X[:2], background=X[:10], attribution=ExactShapley())
+    np.testing.assert_allclose(exp.values[0], shapley_of_codes(Price(), X[0], X[:10]), atol=0.01)
+
+
+def test_padding_in_rows_that_are_not_tried():
+    """A mask is read off codes that hold no padding in most rows."""
+
+    class Words(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.embed, self.out = nn.Embedding(6, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            known = (x != 0).to(x.dtype)[..., None]
+            return self.out((self.embed(x.long()) * known).sum(1) / known.sum(1))
+
+    X = np.random.default_rng(0).integers(1, 6, size=(60, 4)).astype(float)
+    X[20:25, 3] = 0
+    module = Words().double()
+    exact = skexplain.explain(module, X[20:22], background=X[:26], attribution="exact_shapley", target=0)
+    np.testing.assert_allclose(exact.values[0], shapley_of_codes(module, X[20], X[:26]), atol=1e-10)
+    with pytest.raises(CompletenessError, match="permutation"):
+        skexplain.explain(module, X, attribution="integrated_gradients")
+
+
+def test_look_ups_that_depend_on_the_batch():
+    def sometimes(m, x):
+        a = m.a(x[:, 1].long())
+        return (a + m.a(x[:, 1].long()) if (x[:, 1] == 0).any() else 2 * a), m.b(x[:, 3].long())
+
+    module, X = Codes(sometimes).double(), rows()
+    exact = skexplain.explain(module, X[:2], background=X[:10], attribution="exact_shapley", target=0)
+    np.testing.assert_allclose(exact.values[0], shapley_of_codes(module, X[0], X[:10]), atol=1e-10)
+
+
+def test_a_module_that_refuses_rows_made_up_of_others():
+    class Pairs(Codes):
+        def forward(self, x):
+            if torch.any((x[:, 1] == 0) & (x[:, 3] == 1)):
+                raise ValueError("no such pair")
+            return super().forward(x)
+
+    X = rows()
+    X = X[(X[:, 1] != 0) | (X[:, 3] != 1)]
+    with pytest.raises(CompletenessError, match="permutation"):
+        skexplain.explain(Pairs(SPELLINGS["modules"]).double(), X, attribution="saliency")
+
+
+def test_networks_without_look_ups_are_run_once(monkeypatch):
+    monkeypatch.setattr("skexplain.torch._network.trials", None)
+    picture = np.random.default_rng(0).integers(256, size=(3, 2, 8, 8))
+    module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(108, 2))
+    assert as_network(module, picture).embedded(picture) is None
+    assert as_network(nn.Sequential(), rows()).embedded(rows()) is None
