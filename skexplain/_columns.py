@@ -388,16 +388,22 @@ def dense(T: Any) -> NDArray:
     return np.asarray(T.toarray() if sparse.issparse(T) else T, dtype=np.float64)
 
 
+def is_text(T: Any) -> bool:
+    """Whether a transformer's output has values that are no numbers."""
+    return not sparse.issparse(T) and np.asarray(T).dtype.kind not in "biuf"
+
+
 def comparable(T: Any) -> NDArray:
     """As `dense`; each text is replaced by a number of its own, so that it is seen where texts differ."""
-    if sparse.issparse(T) or np.asarray(T).dtype.kind in "biuf":
+    if not is_text(T):
         return dense(T)
     values = np.asarray(T, dtype=object)
     return np.array([_number(value) for value in values.ravel()], dtype=np.float64).reshape(values.shape)
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, Real | np.bool_) else float(zlib.crc32(str(value).encode()))
+    number = isinstance(value, Real | np.bool_) and value == value  # missing text is one of the texts
+    return float(value) if number else float(zlib.crc32(str(value).encode()))
 
 
 def _with_columns(X: Any, columns: NDArray, rows: NDArray) -> Any:

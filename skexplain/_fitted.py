@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 
-from ._columns import column_names, dense
+from ._columns import column_names, dense, is_text
 from ._estimator import ExplainableMixin, spread_rows
 from ._head import Output
 from ._inputs import Inputs, Tabled, is_several
@@ -108,7 +108,8 @@ class _Fitted(ExplainableMixin, BaseEstimator):
     def _check_rows(self, X: Any) -> NDArray:
         if self._last is not self.model and len(self.model) > 1:
             X = self.model[:-1].transform(X)
-            X = X if hasattr(X, "iloc") else dense(X)  # with `set_output` the last step wants its names
+            # with `set_output` the last step wants its names
+            X = X if hasattr(X, "iloc") or is_text(X) else dense(X)
         return readable(self._read, X)
 
     def _outputs(self, X: Any) -> NDArray:

@@ -36,7 +36,7 @@ class Units(NamedTuple):
     Attributes
     ----------
     transformed : ndarray of shape (n, n_transformed)
-        The output, t.
+        The output, t; text as numbers.
     values : ndarray of shape (n, n_units)
         The units, u.
     owners : bool ndarray of shape (n_columns, n_units)
@@ -69,7 +69,7 @@ def units_of(steps: Any, X: Any, n_columns: int, background: Any = None) -> Unit
     Parameters
     ----------
     steps : transformer
-        Fitted; from the user's columns to a table of numbers.
+        Fitted; from the user's columns to a table of numbers, or of numbers and text.
     X : array-like or DataFrame of shape (n, n_columns)
     n_columns : int
     background : array-like or DataFrame of the same columns, optional
@@ -81,7 +81,7 @@ def units_of(steps: Any, X: Any, n_columns: int, background: Any = None) -> Unit
     """
     X = X if background is None else stacked(X, background)
     T, split = _Steps(X).split(steps, _Table(X, np.eye(n_columns, dtype=bool), np.zeros(n_columns, dtype=bool), _same))
-    t = dense(T)
+    t = comparable(T)
     if split.matrix is None:
         return Units(t, t, split.owners, None)
     split = _without_copies(split)
@@ -382,7 +382,7 @@ def _matrix(transform: Callable[[NDArray], Any], A: NDArray, T: Any) -> tuple[ND
         return None
     if M.shape[1] != T.shape[1]:
         return None
-    t = dense(T)
+    t = comparable(T)
     size = np.abs(t).max(axis=0) + np.abs(start[0])
     M[np.abs(M) * step[:, None] <= NOTHING * size] = 0
     # what is lost of numbers far from 0

@@ -15,7 +15,18 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_random_state
 
 from ._behind import CodesBehind, behind
-from ._columns import Groups, column_names, columns_of_groups, dense, joint_name, origins, resolve_groups, varying
+from ._columns import (
+    Groups,
+    column_names,
+    columns_of_groups,
+    comparable,
+    dense,
+    is_text,
+    joint_name,
+    origins,
+    resolve_groups,
+    varying,
+)
 from ._embedded import Embedded, numbers_of
 from ._head import Output
 from ._inputs import Inputs, Tabled, is_several
@@ -193,21 +204,17 @@ def _behind_pipeline(
     last, transform = model[-1], model[:-1].transform if len(model) > 1 else lambda Z: Z
     names = column_names(X, feature_names, model, X.shape[1])
 
-    def read(T: NDArray) -> NDArray:
+    def read(Z: Any) -> NDArray:
         # with `set_output` the last step was fitted on a frame, and wants its names
-        columns = getattr(transform(X[:1]), "columns", None)
-        if columns is not None:
-            import pandas as pd
+        return readable(last, Z if hasattr(Z, "iloc") or is_text(Z) else dense(Z))
 
-            return readable(last, pd.DataFrame(T, columns=columns))
-        return readable(last, T)
-
-    T = dense(transform(X))
-    rows = read(T)
+    transformed = transform(X)
+    T, rows = comparable(transformed), read(transformed)
     with reading(rows):
         network = as_network(last, rows[:BACKGROUND_ROWS], y=y, output=output)
-    given = None if background is None else read(dense(transform(background)))
+    given = None if background is None else read(transform(background))
     units = units_of(model[:-1] if len(model) > 1 else None, X, len(names), background)
+    in_u: NDArray | np.bool_ = np.False_
     if fold and units.affine is not None and rows.size == T.size:
         embedded = network.embedded(rows if given is None else np.concatenate([rows[:TRIED], given]))
         # what is looked up is encoded by the last step itself
@@ -218,8 +225,10 @@ def _behind_pipeline(
         if embedded is None:
             owners, network = units.owners, behind(network, units.affine, rows.shape[1:])
             rows = u
-        else:  # codes are looked up, so that no matrix stands in front of them
-            owners = np.concatenate([units.owners, units.owners_of_transformed], axis=1)
+        else:  # codes are looked up, so that no matrix stands in front of them; what else is in t is in u already
+            looked_up = np.isin(np.arange(T.shape[1]), embedded.owners[embedded.n_numbers :])
+            owners = np.concatenate([units.owners, units.owners_of_transformed & looked_up], axis=1)
+            in_u = np.append(np.zeros(units.owners.shape[1], dtype=bool), ~looked_up)
             network = CodesBehind(embedded, units.affine, rows.shape[1:])
             rows = np.concatenate([u, rows.reshape(T.shape)], axis=1)
             if given is not None and of_background is not None:
@@ -229,7 +238,7 @@ def _behind_pipeline(
         owners = units.owners_of_transformed
         back = _background(last, rows, given, seed)
     flat = np.concatenate([rows, back]).reshape(len(rows) + len(back), -1)
-    lost = np.flatnonzero(varying(flat) & ~owners.any(axis=0))
+    lost = np.flatnonzero(varying(flat) & ~owners.any(axis=0) & ~in_u)
     if len(lost):
         raise UnsupportedModelError(
             f"{len(lost)} columns of the pipeline's output differ between the rows and the background, but not among "
