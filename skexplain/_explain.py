@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from ._columns import Groups, column_names, columns_of_groups, resolve_groups, sum_groups
 from ._head import Output
+from ._inputs import is_several
 from ._network import Network, chunks
 from ._subject import Subject, seed_of, subject_of, truth_of
 from ._wrap import EstimatorNetwork, unnested
@@ -284,6 +285,11 @@ def _retrained(
     """By a strategy that trains the estimator anew, in the columns that it reads."""
     seed = seed_of(model, random_state)
     estimator = getattr(model, "_estimator", getattr(model, "best_estimator_", model))
+    if is_several(X):
+        raise ValueError(
+            f"attribution={strategy} leaves out columns of one table, but X is several inputs. Use "
+            "attribution='permutation'."
+        )
     rows = X if hasattr(X, "iloc") or issparse(X) else np.asarray(X)
     if rows.ndim != 2:
         raise ValueError(f"attribution={strategy} leaves out columns of a table, but X has the shape {rows.shape}.")

@@ -99,9 +99,10 @@ class _Fitted(ExplainableMixin, BaseEstimator):
         rows, labels = self._seen
         return as_network(self._read, rows, classes=labels, regression=labels is None, output=output)
 
-    @property
-    def _answers_itself(self) -> bool:
-        """Whether the model is an estimator, whose own predictions are the ones to give."""
+    def _answers_itself(self, X: Any) -> bool:
+        """Whether the model is an estimator, whose own predictions are the ones to give, and can read X."""
+        if self._inputs is not None and not is_several(X):
+            return False
         last = self._last
         return unwrap(last)[0] is not last or isinstance(last, MLPClassifier | MLPRegressor) or last is not self.model
 
@@ -178,13 +179,13 @@ class FittedClassifier(ClassifierMixin, _Fitted):
 
     def predict(self, X: Any) -> NDArray:
         """Label of each row, ``(n,)``: the most probable, unless the model is an estimator that decides otherwise."""
-        if self._answers_itself:
+        if self._answers_itself(X):
             return np.asarray(self.model.predict(X))
         return self.classes_[self._outputs(X).argmax(axis=1)]
 
     def predict_proba(self, X: Any) -> NDArray:
         """Probability of each class, ``(n, n_classes)``."""
-        if self._answers_itself and hasattr(self.model, "predict_proba"):
+        if self._answers_itself(X) and hasattr(self.model, "predict_proba"):
             return np.asarray(self.model.predict_proba(X))
         return np.exp(self._last_network().head.log_probabilities(self._outputs(X)))
 
@@ -204,7 +205,7 @@ class FittedRegressor(RegressorMixin, _Fitted):
 
     def predict(self, X: Any) -> NDArray:
         """Prediction for each row, ``(n,)`` or ``(n, n_outputs)``."""
-        if self._answers_itself:
+        if self._answers_itself(X):
             predicted = np.asarray(self.model.predict(X))
             return predicted[:, 0] if predicted.ndim == 2 and predicted.shape[1] == 1 else predicted
         outputs = self._outputs(X)

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+#: Largest whole number up to which single precision holds each.
+MOST_WHOLE = 2**24
+
 
 @dataclass(frozen=True, eq=False)
 class Input:
@@ -29,6 +32,10 @@ class Input:
         Of the columns.
     constant : ndarray of the shape, or None
         What the network is given for every row, of an input that has no columns.
+    framed : bool
+        Whether these are a frame's.
+    boolean : bool
+        Whether the network reads truth values, such as a mask.
     """
 
     name: str | None
@@ -37,6 +44,21 @@ class Input:
     whole: bool
     names: tuple[str, ...] = ()
     constant: NDArray | None = None
+    framed: bool = False
+    boolean: bool = False
+
+    def check(self, values: NDArray, columns: Any) -> None:
+        """Refuse a frame of other columns, or in another order, and codes that would be rounded to others."""
+        if self.framed and columns is not None and [str(c) for c in columns] != list(self.names):
+            raise ValueError(
+                f"The columns of an input are {list(self.names)}, got {[str(c) for c in columns]}; pass them in the "
+                "order in which the network reads them."
+            )
+        if self.whole and np.abs(values).max(initial=0) > MOST_WHOLE:
+            raise ValueError(
+                f"An input of whole numbers goes up to {np.abs(values).max():.0f}, and networks in single precision "
+                f"hold those up to {MOST_WHOLE} only. Number codes anew, or pass numbers as floats."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +97,8 @@ class Inputs:
             name = str(key) if named else None
             names = _column_names(X[key], f"{key}" if named else f"input {key}", array.shape[1:])
             columns = np.arange(start, start + size)
-            parts.append(Input(name, columns, array.shape[1:], array.dtype.kind in "iu", names))
+            kind, framed = array.dtype.kind, hasattr(X[key], "columns")
+            parts.append(Input(name, columns, array.shape[1:], kind in "iu", names, framed=framed, boolean=kind == "b"))
             start += size
         return cls(tuple(parts))
 
@@ -87,7 +110,9 @@ class Inputs:
     @property
     def key(self) -> tuple[Any, ...]:
         """Equal for layouts that are alike."""
-        return tuple((part.name, tuple(part.columns.tolist()), part.shape, part.whole) for part in self.parts)
+        return tuple(
+            (part.name, tuple(part.columns.tolist()), part.shape, part.whole, part.boolean) for part in self.parts
+        )
 
     @property
     def n_columns(self) -> int:
@@ -104,7 +129,8 @@ class Inputs:
         Raises
         ------
         ValueError
-            For inputs of other names or shapes than those of the layout.
+            For inputs of other names or shapes than those of the layout, frames of other columns, and whole numbers
+            that single precision does not hold.
         """
         if not is_several(X):
             rows = np.asarray(X, dtype=np.float64)
@@ -113,17 +139,20 @@ class Inputs:
                     f"X has the shape {rows.shape}, but the network's inputs {self.describe()} have "
                     f"{self.n_columns} columns together."
                 )
+            for part in self.parts:
+                part.check(rows[:, part.columns], X.columns[part.columns] if hasattr(X, "columns") else None)
             return rows
         keys = [part.name for part in self.parts] if self.named else list(range(len(self.parts)))
         if isinstance(X, Mapping) != self.named or (set(X) != set(keys) if self.named else len(X) != len(keys)):
             found = list(X) if isinstance(X, Mapping) else f"a tuple of {len(X)}"
             raise ValueError(f"The network's inputs are {self.describe()}, got {found}.")
         arrays = [np.asarray(X[k], dtype=np.float64) for k in keys]
-        for part, array in zip(self.parts, arrays, strict=True):
+        for key, part, array in zip(keys, self.parts, arrays, strict=True):
             if array.shape[1:] != part.shape:
                 raise ValueError(
                     f"The network's inputs are {self.describe()}, got rows of shape {array.shape[1:]} for one of them."
                 )
+            part.check(array, getattr(X[key], "columns", None))
         return np.concatenate([a.reshape(len(a), -1) for a in arrays], axis=1)
 
     def describe(self) -> str:
@@ -171,7 +200,7 @@ def is_several(X: Any) -> bool:
     """Whether X is a dict or tuple of inputs rather than one table."""
     if isinstance(X, Mapping):
         return not hasattr(X, "nnz")  # a dok matrix is a dict
-    return isinstance(X, tuple) and bool(X) and all(np.ndim(part) >= 1 for part in X) and np.ndim(X[0]) > 1
+    return isinstance(X, tuple) and bool(X) and min(ndim := [np.ndim(part) for part in X]) >= 1 and max(ndim) > 1
 
 
 def _column_names(part: Any, prefix: str, shape: tuple[int, ...]) -> tuple[str, ...]:

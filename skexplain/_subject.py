@@ -132,6 +132,7 @@ def subject_of(
     typical = next((rows for rows in (background, kept) if rows is not None), X)
     if typical is kept and hasattr(model, "categories_"):  # the order of codes means nothing
         typical = np.where(np.isin(np.arange(kept.shape[1]), model.categories_.columns), np.nan, kept)
+    typical = model._check_rows(typical) if is_several(typical) else typical
     feature_names, groups = _of_sequence(model, X, look, feature_names, groups)
     columns = column_names(X, feature_names, model, len(origin))
     names, members = resolve_groups(groups, columns, typical)
@@ -171,7 +172,8 @@ def _behind_look_ups(strategy: Any, embedded: Embedded, model: Any, rows: NDArra
     given = getattr(strategy, "baseline", None)
     if given is None or isinstance(given, str):
         return strategy
-    given = model._check_rows(given) if hasattr(given, "columns") and hasattr(model, "_check_rows") else given
+    if hasattr(model, "_check_rows") and (hasattr(given, "columns") or is_several(given)):
+        given = model._check_rows(given)
     return clone(strategy).set_params(baseline=embedded.embed(baseline_rows(given, rows)))
 
 
@@ -313,7 +315,9 @@ def reading(rows: NDArray) -> Iterator[None]:
     """Say which rows a framework could not read, in front of its own words."""
     try:
         yield
-    except (RuntimeError, IndexError, ArithmeticError) as exc:
+    except UnsupportedModelError:
+        raise
+    except (RuntimeError, IndexError, ArithmeticError, TypeError) as exc:
         raise ValueError(f"The model cannot read rows of shape {rows.shape[1:]}: {exc}") from exc
 
 

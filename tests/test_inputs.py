@@ -30,6 +30,7 @@ def test_what_is_several():
     assert is_several((CODES, NUMBERS))
     assert not is_several(CODES)
     assert not is_several(((1, 2), (3, 4)))
+    assert is_several((CODES[:, 0], NUMBERS))
     assert inputs_of({"a": np.array(["text"])}) is None
 
 
@@ -59,3 +60,20 @@ def test_other_inputs_than_the_layout_has(X, message):
     inputs = Inputs.of({"codes": CODES, "numbers": NUMBERS})
     with pytest.raises(ValueError, match=message):
         inputs.table(X)
+
+
+def test_frames_of_other_columns():
+    frame, numbers = pd.DataFrame(CODES, columns=["a", "b"]), pd.DataFrame(NUMBERS, columns=["c"])
+    inputs = Inputs.of((frame, numbers))
+    assert inputs.table((frame, numbers)).shape == (3, 3)
+    assert inputs.table((frame.to_numpy(), numbers)).shape == (3, 3)
+    for X in ((frame[["b", "a"]], numbers), pd.concat([frame[["b", "a"]], numbers], axis=1)):
+        with pytest.raises(ValueError, match=r"are \['a', 'b'\], got \['b', 'a'\]"):
+            inputs.table(X)
+
+
+def test_whole_numbers_that_would_be_rounded():
+    large = CODES + 2**24
+    with pytest.raises(ValueError, match=r"16777222, .* up to 16777216 only"):
+        Inputs.of((large, NUMBERS)).table((large, NUMBERS))
+    assert Inputs.of((large * 1.0, NUMBERS)).table((large * 1.0, NUMBERS))[0, 0] == 2**24 + 1

@@ -511,5 +511,5 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
 def _is_skorch_data(X: Any) -> bool:
     """Data that only skorch knows how to read: datasets, dicts, tuples of inputs."""
     if isinstance(X, tuple):
-        return bool(X) and np.ndim(X[0]) > 1
+        return any(np.ndim(part) > 1 for part in X)
     return is_dataset(X) or (isinstance(X, Mapping) and not issparse(X))  # a dok matrix is a dict

@@ -40,6 +40,8 @@ def _part(x: Tensor, part: Input) -> Tensor:
     adjoining = k > 0 and np.array_equal(columns, np.arange(columns[0], columns[0] + k))
     values = x[:, columns[0] : columns[0] + k] if adjoining else x[:, torch.as_tensor(columns, device=x.device)]
     values = values.reshape(len(x), *part.shape)
+    if part.boolean:
+        return values.bool()
     return values.long() if part.whole else values
 
 

@@ -3,12 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+import skorch
 import torch
 from sklearn.inspection import permutation_importance
 from torch import nn
 
 import skexplain
 from skexplain._shap import entries_of
+from skexplain.attributions import IntegratedGradients
+from skexplain.exceptions import CompletenessError
 from skexplain.torch import NeuralNetClassifier, NeuralNetRegressor
 
 RNG = np.random.default_rng(0)
@@ -95,10 +98,48 @@ def test_labels_are_what_they_were():
     assert set(net.predict({"x_cat": codes, "x_cont": numbers})) == {"high", "low"}
 
 
+def test_shapes_and_types_of_inputs():
+    """A row of codes may be a number, and a mask is a mask."""
+    codes, numbers, _ = data()
+    mask = numbers > 0
+
+    class Masked(Tabular):
+        def forward(self, x_cat, x_cont, mask):
+            return super().forward(x_cat[:, None], torch.where(mask, x_cont, 0.0) * ~mask[:, [1, 0]])
+
+    result = skexplain.importances(Masked(), (codes[:, 0], numbers, mask), attribution="exact_shapley")
+    assert result.names[:2] == ("input 0", "input 1[0]")
+    assert result.values.min() > 0
+    with pytest.raises(CompletenessError):
+        skexplain.importances(Masked(), (codes[:, 0], numbers, mask), attribution="saliency")
+
+
+def test_what_comes_of_several_inputs():
+    codes, numbers, _ = data()
+    X = (codes, numbers)
+    exp = skexplain.explain(Tabular(), X, random_state=0)
+    assert entries_of(exp[:3]).shape == (3, 3)
+    assert len(skexplain.importances(Tabular(), X, groups="correlated").names) == 3
+    one = skexplain.explain(Tabular(), X, attribution=IntegratedGradients(baseline=(codes[:1], numbers[:1])))
+    np.testing.assert_allclose(one.values[0], 0, atol=1e-9)
+
+
+def test_skorchs_own_net_of_several_inputs():
+    codes, numbers, y = data()
+    X, y = {"x_cat": codes, "x_cont": numbers}, y.astype(np.float32)
+    net = skorch.NeuralNetRegressor(Tabular, max_epochs=2, verbose=0).fit(X, y[:, None])
+    fitted = skexplain.from_fitted(net, X, y, random_state=0)
+    np.testing.assert_allclose(fitted.predict(np.column_stack([codes, numbers])), fitted.predict(X), rtol=1e-5)
+
+
 def test_other_inputs():
     codes, numbers, y = data()
     net = NeuralNetRegressor(Tabular, **QUICK | {"max_epochs": 1}).fit((codes, numbers), y)
     with pytest.raises(ValueError, match="rows of shape"):
         net.predict((codes, numbers[:, :1]))
+    with pytest.raises(ValueError, match="unexpected keyword argument 'x'"):
+        skexplain.explain(net.module_, {"x": codes, "x_cont": numbers})
+    with pytest.raises(ValueError, match="several inputs"):
+        net.importances((codes, numbers), y, attribution="loco")
     with pytest.raises(ValueError, match="different numbers of rows"):
         skexplain.explain(net.module_, (codes, numbers[:3]))
