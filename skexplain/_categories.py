@@ -120,12 +120,10 @@ def _encoder(**params: Any) -> OrdinalEncoder:
 
 def as_table(X: Any) -> Any:
     """A pandas frame as it is, anything else as an array of two dimensions."""
-    if hasattr(X, "iloc"):
-        return X
     if issparse(X):
         raise TypeError("Sparse data was passed for X, but categorical columns need a dense table; use X.toarray().")
     X = X.to_pandas() if hasattr(X, "to_pandas") else X
-    if hasattr(X, "iloc"):
+    if hasattr(X, "iloc") and X.ndim == 2:
         return X
     X = X if isinstance(X, np.ndarray) else np.asarray(X, dtype=object)
     return check_array(X, dtype=None, ensure_all_finite=False, input_name="X")
@@ -158,15 +156,16 @@ def _is_categorical(X: Any, j: int) -> bool:
     if hasattr(X, "iloc"):
         dtype = X.dtypes.iloc[j]
         kind = getattr(dtype, "kind", "O")
-        return kind not in "iufc" and (kind != "O" or not _are_numbers(X.iloc[:, j]))
+        return kind not in "iufcmM" and (kind != "O" or not _are_numbers(X.iloc[:, j]))
     return X.dtype.kind in "bUS" or (X.dtype == object and not _are_numbers(X[:, j]))
 
 
 def _are_numbers(column: Any) -> bool:
-    """Whether every value of a column of objects is a number; a category of numbers is a category."""
+    """Whether a column of objects holds numbers, or gaps between them; a category of numbers is a category."""
     if getattr(column.dtype, "name", "") == "category":
         return False
-    return all(isinstance(v, Real) and not isinstance(v, bool | np.bool_) for v in column)
+    known = [v for v in column if not _is_missing(v)]
+    return bool(known) and all(isinstance(v, Real) and not isinstance(v, bool | np.bool_) for v in known)
 
 
 def _levels(X: Any, j: int) -> NDArray:
@@ -187,6 +186,11 @@ def _is_missing(value: Any) -> bool:
 
 def _number_column(X: Any, j: int, names: Sequence[str] | None) -> NDArray:
     column = X.iloc[:, j] if hasattr(X, "iloc") else X[:, j]
+    if getattr(column.dtype, "kind", "O") in "mM":
+        raise ValueError(
+            f"Column {_name(names, j)!r} contains dates or times. Pass a number, such as days since the first of them, "
+            "or name the column in `categorical`."
+        )
     try:
         numbers = np.asarray(column, dtype=np.float64)
     except (TypeError, ValueError) as exc:

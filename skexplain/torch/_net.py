@@ -172,7 +172,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
     def _reading_table(self, module: nn.Module) -> nn.Module:
         """The module as a function of the table; one of several inputs is given these."""
         inputs = self._inputs
-        if inputs is None and self._cardinalities and takes_two(module):
+        if inputs is None and self._cardinalities is not None and takes_two(getattr(module, "_orig_mod", module)):
             inputs = codes_and_numbers(self.categories_.columns, self.n_features_in_)
         return module if inputs is None else TakesTable(module, inputs)
 
@@ -408,7 +408,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
                 "use `skexplain.explain(net.module_, X)`."
             )
         classes = getattr(self, "classes_", None)
-        module = self._reading_table(self.module_)
+        module = self._reading_table(getattr(self.module_, "_orig_mod", self.module_))  # see `torch_network`
         return torch_network(module, self._probe_rows, classes=classes, regression=classes is None, output=output)
 
     def _in_dtype(self, part: Any) -> Any:

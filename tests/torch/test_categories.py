@@ -110,6 +110,23 @@ class TestCategories(CategoriesContract):
             fitted = skexplain.from_fitted(pipe, X, y, random_state=0)
             assert fitted.feature_importances_.argmax() == 1
 
+    def test_two_inputs_of_which_one_is_empty(self, data):
+        X, y = data
+
+        class Codes(nn.Module):
+            def __init__(self, emb_szs, n_cont, out_sz):
+                super().__init__()
+                self.tables = nn.ModuleList([nn.Embedding(n, width) for n, width in emb_szs])
+                self.out = nn.Linear(sum(width for _, width in emb_szs) + n_cont, out_sz)
+
+            def forward(self, x_cat, x_cont):
+                vectors = [table(x_cat[:, j]) for j, table in enumerate(self.tables)]
+                return self.out(torch.cat([*vectors, x_cont], 1))
+
+        for columns in (["length", "width"], ["colour", "size"]):
+            net = NeuralNetRegressor(Codes, categorical="auto", **QUICK | {"max_epochs": 2}).fit(X[columns], y)
+            assert net.feature_importances_.shape == (2,)
+
     def test_watched_weights_are_those_behind_the_embedding(self, data):
         X, y = data
         net = self.regressor(categorical="auto", attribution="weight_mean_abs").fit(X, y)
