@@ -25,17 +25,27 @@ Shuffle = Callable[[NDArray, np.random.Generator], NDArray]
 _Folds = Sequence[tuple[NDArray, NDArray]]
 
 
-def conditional_shuffles(X: NDArray, groups: Sequence[NDArray], rng: np.random.Generator) -> list[Shuffle]:
+def conditional_shuffles(
+    X: NDArray, groups: Sequence[NDArray], rng: np.random.Generator, codes: NDArray | None = None
+) -> list[Shuffle]:
     """For each group of columns a function that draws it given the other columns.
 
     A number is the part that the others predict plus a residual, and the residuals are shuffled. A discrete column
     is a quantile of its predicted distribution, and the quantiles are shuffled. Predictions for a row are made by
     models that were fitted without it.
 
+    Parameters
+    ----------
+    X : ndarray of shape (n, *features)
+    groups : list of int ndarray
+    rng : Generator
+    codes : int ndarray, optional
+        Flat columns of numbers that are codes of levels, and so discrete, however many they are.
+
     Raises
     ------
     ValueError
-        For fewer than 20 rows, numbers with gaps, or text with more than 50 different values.
+        For fewer than 20 rows, numbers with gaps, or text or codes with more than 50 different values.
     """
     if len(X) < FEWEST_ROWS:
         raise ValueError(
@@ -43,7 +53,8 @@ def conditional_shuffles(X: NDArray, groups: Sequence[NDArray], rng: np.random.G
             f"X has {len(X)}. Pass more rows, or use conditional=False."
         )
     flat = X.reshape(len(X), -1)
-    columns = [_Column(flat[:, j], j) for j in range(flat.shape[1])]
+    coded = np.isin(np.arange(flat.shape[1]), [] if codes is None else codes)
+    columns = [_Column(flat[:, j], j, bool(coded[j])) for j in range(flat.shape[1])]
     Z = np.concatenate([c.predictors for c in columns], axis=1)
     owner = np.repeat(np.arange(len(columns)), [c.predictors.shape[1] for c in columns])
     own = [np.flatnonzero(np.isin(owner, g)) for g in groups]
@@ -93,12 +104,12 @@ class _Column:
         What they were divided by.
     """
 
-    def __init__(self, values: NDArray, j: int) -> None:
+    def __init__(self, values: NDArray, j: int, coded: bool) -> None:
         self.codes: NDArray | None = None
         if values.dtype.kind in "biuf" or all(isinstance(v, Number) for v in values):
             self.numbers = values.astype(np.float64)
             levels, codes = np.unique(self.numbers, return_inverse=True)
-            if len(levels) <= DISCRETE:
+            if coded or len(levels) <= DISCRETE:
                 self.codes = codes
             elif not np.isfinite(self.numbers).all():
                 raise ValueError(
@@ -108,11 +119,12 @@ class _Column:
         else:
             seen: dict[str, int] = {}
             self.codes = np.array([seen.setdefault(repr(v), len(seen)) for v in values.tolist()])
-            if len(seen) > PATTERNS:
-                raise ValueError(
-                    f"conditional=True predicts columns from each other, but column {j} has {len(seen)} different "
-                    f"values that are no numbers; at most {PATTERNS} can be predicted. Use conditional=False."
-                )
+        n_levels = 0 if self.codes is None else self.codes.max() + 1
+        if n_levels > PATTERNS:
+            raise ValueError(
+                f"conditional=True predicts columns from each other, but column {j} has {n_levels} different "
+                f"values that are no numbers; at most {PATTERNS} can be predicted. Use conditional=False."
+            )
         # one column for each level but the first
         raw = self.numbers[:, None] if self.codes is None else np.eye(self.codes.max() + 1)[self.codes][:, 1:]
         centred, spread = raw - raw.mean(axis=0), raw.std(axis=0)

@@ -56,7 +56,7 @@ class Permutation(Attribution):
     ------
     ValueError
         For rows that are all alike; with ``n_jobs`` for a model that cannot be pickled; with ``conditional=True`` for
-        fewer than 20 rows, numbers with gaps, or text of more than 50 different values.
+        fewer than 20 rows, numbers with gaps, or text or codes of more than 50 different values.
 
     See Also
     --------
@@ -79,9 +79,10 @@ class Permutation(Attribution):
     network knows by heart.
 
     Conditional: numbers are predicted by ridge regression from the other columns and their residuals shuffled, those
-    of a group by one shuffle. Columns of at most 10 values, and text, are drawn from class probabilities that a
-    logistic regression predicts (levels of a one-hot group together). Predictions for a row come from the other four
-    fifths of the rows. What depends on the others in a way that is not linear stays in the residual, so the value lies
+    of a group by one shuffle. Columns of at most 10 values, text, and codes that the network looks up are drawn from
+    class probabilities that a logistic regression predicts (levels of a one-hot group together). Predictions for a row
+    come from the other four fifths of the rows.
+    What depends on the others in a way that is not linear stays in the residual, so the value lies
     between the marginal and the truly conditional one. It costs 40 inverses of a matrix
     of the size of the columns more, and five logistic regressions for each discrete column.
 
@@ -133,7 +134,9 @@ class Permutation(Attribution):
         falls = _Falls(network, X, groups, of_rows, score, ask_model, step)
         # a seed for each shuffle, so that no result depends on another
         seeds = rng.integers(2**63, size=(self.n_repeats, len(groups)))
-        shuffles = conditional_shuffles(X, groups, rng) if self.conditional else _shuffles(X, groups)
+        shuffles = (
+            conditional_shuffles(X, groups, rng, _codes(network, X)) if self.conditional else _shuffles(X, groups)
+        )
         means: list[NDArray] = []
         of_some = np.zeros((3, 0, 0))
         try:
@@ -152,6 +155,12 @@ class Permutation(Attribution):
             d, n = np.array(means), len(means)
             error = d.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.full(len(groups), np.nan)
         return np.mean(means, axis=0), error
+
+
+def _codes(network: Network, X: NDArray) -> NDArray | None:
+    """The flat columns that the network looks up, whose numbers are names."""
+    embedded = network.embedded(X)
+    return None if embedded is None else embedded.owners[embedded.n_numbers :]
 
 
 def _error_over_rows(of_some: NDArray, n_repeats: int, n: int) -> NDArray:

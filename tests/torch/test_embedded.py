@@ -8,7 +8,8 @@ from torch import nn
 
 import skexplain
 from skexplain._wrap import as_network
-from skexplain.attributions import ExactShapley, IntegratedGradients
+from skexplain.attributions import ExactShapley, IntegratedGradients, Permutation
+from skexplain.attributions._conditional import conditional_shuffles
 from skexplain.exceptions import CompletenessError, UnsupportedModelError
 
 RNG = np.random.default_rng(0)
@@ -293,3 +294,31 @@ def test_networks_without_look_ups_are_run_once(monkeypatch):
     module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(108, 2))
     assert as_network(module, picture).embedded(picture) is None
     assert as_network(nn.Sequential(), rows()).embedded(rows()) is None
+
+
+def test_codes_are_levels_where_columns_are_drawn_given_others():
+    """A code that another column narrows down to five of fifteen is drawn among these, however codes are numbered."""
+
+    class Pairs(nn.Module):
+        def __init__(self, possible):
+            super().__init__()
+            self.table, self.possible = nn.Embedding(15, 3), possible
+            with torch.no_grad():
+                self.table.weight.zero_()[torch.arange(15), possible] = 1.0
+
+        def forward(self, x):  # whether the pair is one of those that there are
+            return (self.table(x[:, 0].long()) * x[:, 1:]).sum(1, keepdim=True)
+
+    rng = np.random.default_rng(0)
+    z, order = rng.integers(3, size=300), rng.permutation(15)
+    X = np.column_stack([order[5 * z + rng.integers(5, size=300)], np.eye(3)[z]])
+    possible = torch.as_tensor(np.argsort(order) // 5)
+    strategy = Permutation(conditional=True, n_repeats=2)
+    groups = {"code": [0], "kind": [1, 2, 3]}
+    drawn = skexplain.importances(
+        Pairs(possible).double(), X, np.ones(300), attribution=strategy, groups=groups, random_state=0
+    )
+    assert drawn.signed[0] < 0.1  # rounded codes are no such pair in four rows of ten
+    many = np.column_stack([np.arange(300) % 60, X[:, 1:]])
+    with pytest.raises(ValueError, match="column 0 has 60 different values"):
+        conditional_shuffles(many, [np.array([0])], rng, codes=np.array([0]))
