@@ -12,7 +12,7 @@ from scipy.special import softmax
 
 from ._coalitions import outputs_of_coalitions
 from ._head import Head
-from ._network import Network, chunks, rows_at_once
+from ._network import PATH_ROWS, Network, chunks, rows_at_once
 from ._propagation import Kind, Rescale, Rule, Step, Tape, Weights, far_apart
 
 #: Points of paths, and pairs of rows and references, that are formed at once: what the caches hold.
@@ -160,6 +160,25 @@ class DenseNetwork(Network):
             g = g @ W.T
             g *= self.slope(v)
         return g
+
+    def predict_replaced(
+        self, X: NDArray, reference: NDArray, groups: Sequence[NDArray], coalitions: NDArray
+    ) -> NDArray:
+        """A replaced group only adds ``(x'_g - x_g) W_g`` to the first layer's outputs."""
+        W, out = self.weights[0], np.empty((len(coalitions), len(X), self.n_outputs))
+        columns = [
+            np.concatenate([groups[int(g)] for g in np.flatnonzero(members)] or [np.empty(0, int)])
+            for members in coalitions
+        ]
+        for block in chunks(len(X), PATH_ROWS):
+            z = self._first(X[block])
+            change = np.subtract(reference[block], X[block], dtype=np.float64).reshape(len(z), -1).astype(self.dtype)
+            for k, replaced in enumerate(columns):
+                raw = z + change[:, replaced] @ W[replaced]
+                for V, b in zip(self.weights[1:], self.biases[1:], strict=True):
+                    raw = self.function(raw) @ V + b
+                out[k, block] = self.head(self.ending(raw))
+        return out
 
     def predict_coalitions(
         self, X: NDArray, reference: NDArray, groups: Sequence[NDArray], coalitions: NDArray

@@ -58,12 +58,23 @@ def test_mean_gradient_is_the_weighted_sum():
 
 
 def test_predict_replaced_replaces_groups():
-    net = dense()
-    groups = [np.array([1]), np.array([0, 3])]
-    got = net.predict_replaced(X, R, groups, np.array([[False, False], [True, False], [True, True]]))
-    np.testing.assert_array_equal(got[0], net.predict(X))
-    np.testing.assert_array_equal(got[1], net.predict(np.c_[X[:, 0], R[:, 1], X[:, 2:]]))
-    np.testing.assert_array_equal(got[2], net.predict(np.c_[R[:, :2], X[:, 2], R[:, 3]]))
+    net, groups, coalitions = dense(), [np.array([1]), np.array([0, 3])], np.array([[0, 0], [1, 0], [1, 1]]) > 0
+    plain = Network.predict_replaced(net, X, R, groups, coalitions)
+    np.testing.assert_array_equal(plain[0], net.predict(X))
+    np.testing.assert_array_equal(plain[1], net.predict(np.c_[X[:, 0], R[:, 1], X[:, 2:]]))
+    np.testing.assert_array_equal(plain[2], net.predict(np.c_[R[:, :2], X[:, 2], R[:, 3]]))
+
+
+@pytest.mark.parametrize("centre", [None, 1e4])
+@pytest.mark.parametrize("ending", ["identity", "exp"])
+def test_predict_replaced_updates_the_first_layer(ending, centre):
+    net, groups, coalitions = dense(kind="linear"), [np.array([1]), np.array([0, 3])], np.array([[0, 1], [1, 1]]) > 0
+    net = DenseNetwork(net.weights, net.biases, "tanh", net.head, ending=ending)
+    rows, others = X, R
+    if centre is not None:
+        net.centre, rows, others = np.full(4, centre), X + centre, R + centre
+    plain = Network.predict_replaced(net, rows, others, groups, coalitions)
+    np.testing.assert_allclose(net.predict_replaced(rows, others, groups, coalitions), plain, rtol=1e-9)
 
 
 def coalitions_of(groups, shape, seed=3):

@@ -16,7 +16,7 @@ from .._attended import by_heads, no_attention
 from .._dense_network import DenseNetwork
 from .._embedded import Embedded, Trial, agree, columns_looked_up, may_hold_codes, trials
 from .._head import Head
-from .._network import CHUNK, PATH_ROWS, Activations, Attentions, Network, attention_rows, chunks, rows_at_once, rowwise
+from .._network import CHUNK, Activations, Attentions, Network, attention_rows, chunks, rows_at_once, rowwise
 from .._places import no_convolution, no_maps, place_axes
 from .._propagation import Rule
 from .._stack import links_of, weights_of
@@ -164,7 +164,7 @@ class KerasNetwork(Network):
         """With a dense first layer a replaced group only adds ``(x'_g - x_g) W_g`` to its outputs."""
         dense = self._in_numpy
         if dense is not None:
-            return _replaced_in_numpy(dense, X, reference, groups, coalitions)
+            return dense.predict_replaced(X, reference, groups, coalitions)
         if self._first is None:
             return super().predict_replaced(X, reference, groups, coalitions)
         W, rest = self._first.weight, self._graph("rest", self._rest, self._first.weight.shape[1:])
@@ -476,25 +476,6 @@ def _in_blocks(function: Callable[..., NDArray], X: NDArray, *others: NDArray) -
     index = np.minimum(np.arange(-(-len(X) // BLOCK) * BLOCK), len(X) - 1)
     parts = (function(*(v[index[block]] for v in (X, *others))) for block in chunks(len(index), BLOCK))
     return np.concatenate(list(parts))[: len(X)]
-
-
-def _replaced_in_numpy(
-    dense: DenseNetwork, X: NDArray, reference: NDArray, groups: Sequence[NDArray], coalitions: NDArray
-) -> NDArray:
-    """A replaced group only adds ``(x'_g - x_g) W_g`` to the first layer's outputs."""
-    (first, *rest), (bias, *biases) = dense.weights, dense.biases
-    out = np.empty((len(coalitions), len(X), dense.n_outputs))
-    for block in chunks(len(X), PATH_ROWS):
-        x = X[block].reshape(-1, len(first)).astype(dense.dtype)
-        change = np.subtract(reference[block], X[block], dtype=np.float64).reshape(x.shape).astype(dense.dtype)
-        before = (x - dense.centre) @ first + bias
-        for k, members in enumerate(coalitions):
-            columns = np.concatenate([groups[int(g)] for g in np.flatnonzero(members)] or [np.empty(0, int)])
-            z = before + change[:, columns] @ first[columns]
-            for W, b in zip(rest, biases, strict=True):
-                z = dense.function(z) @ W + b
-            out[k, block] = dense.head(z)
-    return out
 
 
 def _built_again(
