@@ -16,10 +16,11 @@ from sklearn.utils.validation import check_is_fitted, check_scalar
 
 from ._columns import Groups
 from ._data import evenly_over, prediction_rows
-from ._explain import PREDICTED, explain, importances
+from ._explain import explain, importances
 from ._head import Output
 from ._network import Network
 from ._subject import BACKGROUND_ROWS, seed_of
+from ._targets import PREDICTED
 from .attributions._registry import get_attribution, same
 from .explanation import Explanation, Importances
 

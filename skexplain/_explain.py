@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from ._head import Output
 from ._inputs import is_several
 from ._network import Network, chunks
 from ._subject import Subject, seed_of, subject_of, truth_of
+from ._targets import Asked, asked_of, checked_target, contrasted, is_all, names_of, target_name
 from ._wrap import EstimatorNetwork, unnested
 from .attributions._base import Attributed
 from .attributions._completeness import pick
@@ -26,16 +27,6 @@ from .text._texts import is_texts, refuse_columns
 
 #: Rows attributed at once; bounds the memory of `importances`.
 ROWS = 2048
-#: Rows of outputs on which a function of them is tried.
-MADE_UP = 16
-
-
-class _Word(str):
-    """A target that is the word and no label, should a class be called so."""
-
-
-#: The class that the network predicts for each row, whatever the classes are called.
-PREDICTED = _Word("predicted")
 
 
 def explain(
@@ -155,25 +146,25 @@ def explained_rows(s: Subject, target: Any) -> Explained:
     """Attribute the output that is asked for, of each row of a subject; ``target`` as `checked_target` returns it."""
     rows = s.read(s.rows)
     outputs = s.network.predict(rows)
-    asked = _asked(target, outputs, s.network)
+    asked = asked_of(target, outputs, s.network)
     parts = _attributed(s, rows, asked)
     values = np.stack([p.values for p in parts], axis=-1)
     error = None if parts[0].error is None else np.stack([_given(p.error) for p in parts], axis=-1)
-    base = np.stack(_contrasted([_base(s, t) for t in asked.targets], asked), axis=-1)
-    predictions = np.stack(_contrasted([pick(outputs, t) for t in asked.targets], asked), axis=-1)
+    base = np.stack(contrasted([_base(s, t) for t in asked.targets], asked), axis=-1)
+    predictions = np.stack(contrasted([pick(outputs, t) for t in asked.targets], asked), axis=-1)
     chances = _probabilities(s.network, outputs)
     if chances is not None and asked.contrast is None:
         chances = np.stack([pick(chances, t) for t in asked.targets], axis=-1)
     else:
         chances = None
     gaps = [p.gap for p in parts if p.gap is not None]
-    one = not _is_all(target, s.network)
+    one = not is_all(target, s.network)
     return Explained(
         values=values[..., 0] if one else values,
         base_values=base[..., 0] if one else base,
         predictions=predictions[..., 0] if one else predictions,
         error=error[..., 0] if one and error is not None else error,
-        target=_names_of(target, asked, s.network.classes) if one else None,
+        target=names_of(target, asked, s.network.classes) if one else None,
         gap=max(gaps, default=None),
         probabilities=chances[..., 0] if one and chances is not None else chances,
     )
@@ -188,7 +179,7 @@ def _probabilities(network: Network, outputs: NDArray) -> NDArray | None:
 def attributions_of(s: Subject, target: Any) -> NDArray:
     """Values ``(n, n_groups)`` of the one output of each row that is asked for; see `explain`."""
     rows, target = s.read(s.rows), checked_target(target, len(s.rows), s.network.classes)
-    return _attributed(s, rows, _asked(target, s.network.predict(rows), s.network))[0].values
+    return _attributed(s, rows, asked_of(target, s.network.predict(rows), s.network))[0].values
 
 
 def _row_shape(s: Subject) -> tuple[int, ...] | None:
@@ -355,13 +346,13 @@ def _averaged(s: Subject, target: Any, output: Output) -> Importances:
     target = checked_target(target, len(s.rows), s.network.classes)
     n, d = len(s.rows), len(s.names)
     size, square, signed, sampling, shared, gaps = *np.zeros((5, d)), []
-    classes = None if _is_all(target, s.network) or callable(target) else s.network.classes
+    classes = None if is_all(target, s.network) or callable(target) else s.network.classes
     per_class = np.zeros((0 if classes is None else len(classes), d))
     members = np.zeros(len(per_class))
     for block in chunks(n, ROWS):
         rows = s.read(s.rows[block])
         part = target[block] if isinstance(target, np.ndarray) else target
-        asked = _asked(part, s.network.predict(rows), s.network)
+        asked = asked_of(part, s.network.predict(rows), s.network)
         parts = _attributed(s, rows, asked)
         absolute = np.mean([np.abs(p.values) for p in parts], axis=0)
         size += absolute.sum(axis=0)
@@ -396,113 +387,7 @@ def _averaged(s: Subject, target: Any, output: Output) -> Importances:
     )
 
 
-def checked_target(target: Any, n: int, classes: NDArray | None) -> Any:
-    """A word, a label or a function as it is, labels of rows as an array of the rows' number."""
-    if callable(target):
-        return target
-    if np.ndim(target) == 0:
-        reserved = {"predicted", "all"} & set(() if classes is None else classes.tolist())
-        if isinstance(target, str) and not isinstance(target, _Word) and target in reserved:
-            raise ValueError(f"target={target!r} is also a class; pass an array with a label for each row.")
-        return target
-    target = np.asarray(target)
-    target = target.ravel() if target.ndim == 2 and target.shape[1] == 1 else target
-    if target.shape != (n,):
-        raise ValueError(f"target has shape {target.shape}; pass one label, or one for each of the {n} rows.")
-    return target
-
-
-def _is_all(target: Any, network: Network) -> bool:
-    several = network.classes is None and network.n_outputs > 1
-    return isinstance(target, str) and (target == "all" or (target == "predicted" and several))
-
-
-class _Asked(NamedTuple):
-    """Outputs to explain.
-
-    Attributes
-    ----------
-    targets : list of int ndarray of shape (n,)
-        Indices of outputs, one array for each output that is asked for.
-    contrast : ndarray of shape (n_targets,) or None
-        Coefficients with which the outputs are summed to the one that is asked for.
-    """
-
-    targets: list[NDArray]
-    contrast: NDArray | None = None
-
-
-def _asked(target: Any, outputs: NDArray, network: Network) -> _Asked:
-    n, k = outputs.shape
-    every = [np.full(n, j) for j in range(k)]
-    if callable(target):
-        return _Asked(every, _contrast(target, outputs))
-    if _is_all(target, network):
-        return _Asked(every)
-    if isinstance(target, str) and target == "predicted":
-        return _Asked([outputs.argmax(axis=1)])
-    labels: list[Any] = list(range(k)) if network.classes is None else network.classes.tolist()
-    position = {label: j for j, label in enumerate(labels)}
-    wanted = np.asarray(target)
-    asked = wanted.tolist() if wanted.ndim else [wanted.item()] * n
-    missing = [label for label in asked if label not in position]
-    if missing:
-        what = "outputs are" if network.classes is None else "classes are"
-        raise ValueError(
-            f"target={missing[0]!r} does not exist; {what} {labels}, or 'predicted', or 'all', or a function of the "
-            "outputs."
-        )
-    return _Asked([np.array([position[label] for label in asked])])
-
-
-def _contrast(target: Callable[[NDArray], Any], outputs: NDArray) -> NDArray:
-    """Coefficients c of a function of the outputs ``(n, k)`` that is ``outputs @ c``.
-
-    Raises
-    ------
-    ValueError
-        When it is not: attributions of a sum are sums of attributions, which holds for nothing else.
-    """
-    k = outputs.shape[1]
-    c = np.asarray(target(np.eye(k)), dtype=np.float64)
-    size = np.abs(outputs).max(initial=0) or 1.0
-    made_up = size * np.geomspace(1, 1000, MADE_UP)[:, None] * np.random.default_rng(0).normal(size=(MADE_UP, k))
-
-    def is_sum(rows: NDArray) -> bool:
-        got = np.asarray(target(rows), dtype=np.float64)
-        return got.shape == rows.shape[:1] and bool(np.all(np.abs(got - rows @ c) <= 1e-6 * np.abs(rows) @ np.abs(c)))
-
-    # rows of both signs, since those that are asked about may lie where it looks linear; alone, so that none counts
-    # for another
-    if c.shape != (k,) or not all(map(is_sum, (outputs, made_up, *made_up[:, None]))):
-        raise ValueError(
-            f"target={target_name(target)} must map outputs of shape (n, {k}) to n numbers, linearly, without a "
-            "constant and each row by itself, such as lambda outputs: outputs[:, 1] - outputs[:, 0]."
-        )
-    return c
-
-
-def target_name(target: Any) -> str:
-    """How a result says what was asked for."""
-    if isinstance(target, np.ndarray):
-        return "given for each row"
-    return getattr(target, "__name__", repr(target)) if callable(target) else str(target)
-
-
-def _names_of(target: Any, asked: _Asked, classes: NDArray | None) -> NDArray:
-    """What is explained of each row."""
-    rows = asked.targets[0]
-    if callable(target):
-        return np.full(len(rows), target_name(target), dtype=object)
-    return rows if classes is None else classes[rows]
-
-
-def _contrasted(parts: list[NDArray], asked: _Asked) -> list[NDArray]:
-    """The parts of each output, or the one of their contrast."""
-    return parts if asked.contrast is None else [np.tensordot(asked.contrast, np.array(parts), 1)]
-
-
-def _attributed(s: Subject, rows: NDArray, asked: _Asked) -> list[Attributed]:
+def _attributed(s: Subject, rows: NDArray, asked: Asked) -> list[Attributed]:
     """Attributions ``(n, n_groups)`` of each output that is asked for."""
     if asked.contrast is not None and not getattr(s.strategy, "signed", True):
         raise ValueError(
@@ -515,10 +400,10 @@ def _attributed(s: Subject, rows: NDArray, asked: _Asked) -> list[Attributed]:
         parts = [_attribute(s, rows, t) for t in asked.targets]
     if asked.contrast is None:
         return parts
-    values = _contrasted([p.values for p in parts], asked)[0]
+    values = contrasted([p.values for p in parts], asked)[0]
     # errors of several outputs come from the same draws, so they may add up
     sizes = asked._replace(contrast=np.abs(asked.contrast))
-    error = None if parts[0].error is None else _contrasted([_given(p.error) for p in parts], sizes)[0]
+    error = None if parts[0].error is None else contrasted([_given(p.error) for p in parts], sizes)[0]
     return [Attributed(values, error, max((p.gap for p in parts if p.gap is not None), default=None))]
 
 

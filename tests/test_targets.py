@@ -7,7 +7,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 
 import skexplain
-from skexplain._explain import _contrast
+from skexplain._targets import contrast_of
 from skexplain.attributions import ATTRIBUTIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -135,10 +135,10 @@ def test_functions_that_are_not_linear_are_refused(classes, what, n):
 def test_linear_functions_of_any_size_are_taken(scale):
     outputs = scale * np.random.default_rng(0).normal(size=(5, 3))
     for function in (lambda o: o[:, 1] - o[:, 0], lambda o: 1e-3 * o.sum(axis=1), lambda o: o @ [1.0, 2, -3]):
-        np.testing.assert_allclose(_contrast(function, outputs), function(np.eye(3)))
-    assert _contrast(lambda o: o[:, 0] - o[:, 1], np.zeros((1, 2))).tolist() == [1, -1]
+        np.testing.assert_allclose(contrast_of(function, outputs), function(np.eye(3)))
+    assert contrast_of(lambda o: o[:, 0] - o[:, 1], np.zeros((1, 2))).tolist() == [1, -1]
     single = lambda o: (o[:, 0] - o[:, 1]).astype(np.float32)  # noqa: E731
-    assert _contrast(single, outputs).tolist() == [1, -1, 0]
+    assert contrast_of(single, outputs).tolist() == [1, -1, 0]
 
 
 def test_contrast_of_sizes_is_refused(classes):

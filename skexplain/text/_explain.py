@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from .._explain import Explained, checked_target, explained_rows, target_name
+from .._explain import Explained, explained_rows
 from .._head import Output
 from .._subject import Subject, looks_behind, seed_of
+from .._targets import checked_target, target_name
 from ..attributions._registry import get_attribution
 from ..exceptions import UnsupportedModelError
 from ._explanation import TextExplanation

@@ -33,10 +33,11 @@ from ..training._watcher import Watcher
 from ._callbacks import Stop, lighter
 from ._criterion import assumed_activation, row_losses, unreduced, weighted_mean
 from ._draw import draw_weights
+from ._ending import first_output, last_activation
 from ._epoch import run_epoch, score_epoch, unobserved
 from ._loader import ArrayDataset, TensorBatches, in_memory, slices
 from ._module import MLP
-from ._network import TorchNetwork, first_output, last_activation, torch_network
+from ._network import TorchNetwork, torch_network
 from ._sizes import sized
 from ._table import TakesTable, takes_two
 from ._untouched import as_tensor, seeded, untouched

@@ -8,9 +8,10 @@ import pytest
 from sklearn.base import clone
 
 from skexplain._dense_network import DenseNetwork
-from skexplain._explain import _asked, _attributed
+from skexplain._explain import _attributed
 from skexplain._head import Head
 from skexplain._subject import Subject
+from skexplain._targets import asked_of
 from skexplain.attributions import ATTRIBUTIONS, Attributed, KernelSHAP, ShapleySampling, get_attribution
 
 RNG = np.random.default_rng(0)
@@ -162,10 +163,10 @@ def test_groups_are_sums_or_replaced_jointly(name):
     strategy, net = get_attribution(name), smooth()
     groups = [np.array([0, 1]), np.array([2]), np.array([3, 4])]
     s = Subject(net, X, B, ("a", "b", "c"), groups, np.array([-1, 2, -1]), strategy, 0)
-    (got,) = _attributed(s, X, _asked(0, net.predict(X), net))
+    (got,) = _attributed(s, X, asked_of(0, net.predict(X), net))
     if hasattr(strategy, "attribute_groups"):
         np.testing.assert_allclose(got.values[:, 1], 0, atol=1e-12)
-        (all_of_it,) = _attributed(replace(s, groups=[np.arange(D)]), X, _asked(0, net.predict(X), net))
+        (all_of_it,) = _attributed(replace(s, groups=[np.arange(D)]), X, asked_of(0, net.predict(X), net))
         expected = net.predict(X)[:, 0] - net.predict(strategy.reference(B)).mean()
         if name != "occlusion":  # its windows are of columns, whatever the groups are
             np.testing.assert_allclose(all_of_it.values[:, 0], expected, atol=1e-9)
