@@ -18,8 +18,9 @@ from torch import nn
 def untouched(module: nn.Module) -> Iterator[None]:
     """Evaluation mode for the time of the block; flags, attributes, buffers and random states are restored.
 
-    Weights and ``.grad`` need no care: gradients are only ever taken with respect to inputs. One thread at a time,
-    since what is set for the time of the block holds for all of them.
+    Weights need no care, but for those of embeddings with a ``max_norm``, nor does ``.grad``: gradients are only ever
+    taken with respect to inputs. One thread at a time, since what is set for the time of the block holds for all of
+    them.
     """
     with _ONE_AT_A_TIME:
         yield from _untouched(module)
@@ -35,6 +36,9 @@ def _untouched(module: nn.Module) -> Iterator[None]:
     buffers = [
         (m, name, b, b._version, b.clone()) for m in module.modules() for name, b in m._buffers.items() if b is not None
     ]
+    # what bounds its weights does so in the forward pass
+    bounded = [m.weight for m in module.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag) and m.max_norm]
+    weights = [(w, w.detach().clone()) for w in bounded]
     with torch.random.fork_rng(devices=cuda_devices(module)):
         try:
             for m, _ in flags:
@@ -48,6 +52,8 @@ def _untouched(module: nn.Module) -> Iterator[None]:
                     del m.__dict__[name]
                 m.__dict__.update(saved_attributes)
             with torch.no_grad():
+                for weight, saved in weights:
+                    weight.copy_(saved)
                 for m, name, buffer, version, saved in buffers:
                     m._buffers[name] = buffer
                     if buffer._version != version:

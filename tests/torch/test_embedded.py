@@ -322,3 +322,12 @@ def test_codes_are_levels_where_columns_are_drawn_given_others():
     many = np.column_stack([np.arange(300) % 60, X[:, 1:]])
     with pytest.raises(ValueError, match="column 0 has 60 different values"):
         conditional_shuffles(many, [np.array([0])], rng, codes=np.array([0]))
+
+
+def test_embeddings_that_bound_their_weights_are_put_back():
+    module = Codes(SPELLINGS["modules"])
+    module.a.max_norm = 0.5
+    before = module.a.weight.detach().clone()
+    skexplain.explain(module, rows(), attribution="expected_gradients", random_state=0)
+    assert torch.equal(module.a.weight, before)
+    assert (before.norm(dim=1) > 0.5).any()
