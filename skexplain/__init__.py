@@ -35,6 +35,7 @@ _LAZY = {
 _ROOMS = (
     "attributions",
     "comparison",
+    "datasets",
     "exceptions",
     "explanation",
     "keras",
