@@ -30,6 +30,7 @@ _LAZY = {
     "importances": "_explain",
     "load": "_saving",
     "report": "_report",
+    "sanity_check": "metrics._sanity",
     "save": "_saving",
 }
 _ROOMS = (
@@ -40,6 +41,7 @@ _ROOMS = (
     "explanation",
     "keras",
     "methods",
+    "metrics",
     "plotting",
     "text",
     "torch",
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from .exceptions import CompletenessError, UnsupportedModelError
     from .explanation import Explanation, Importances
     from .methods import MethodComparison, compare_methods
+    from .metrics._sanity import sanity_check
     from .row_report import RowReport, explain_row
 
 __all__ = [
@@ -75,6 +78,7 @@ __all__ = [
     "importances",
     "load",
     "report",
+    "sanity_check",
     "save",
 ]
 

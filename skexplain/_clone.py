@@ -16,3 +16,10 @@ def seeded(model: Any, seed: int) -> Any:
         if value is None and (key == "random_state" or key.endswith("__random_state"))
     }
     return model.set_params(**free)
+
+
+def reseeded(model: Any, seed: int) -> Any:
+    """A clone whose every ``random_state``, also inside of pipelines, is ``seed`` whatever it was."""
+    model = clone(model)
+    names = [key for key in model.get_params(deep=True) if key == "random_state" or key.endswith("__random_state")]
+    return model.set_params(**dict.fromkeys(names, seed))

@@ -104,7 +104,7 @@ def test_wrong_number_is_noticed():
 
 def test_reference_lists_every_public_name():
     listed = (ROOT / "docs" / "api" / "index.rst").read_text(encoding="utf-8")
-    for module in (skexplain, skexplain.attributions, skexplain.datasets):
+    for module in (skexplain, skexplain.attributions, skexplain.datasets, skexplain.metrics):
         short = module.__name__.removeprefix("skexplain").lstrip(".")
         for name in module.__all__:
             dotted = f"{short}.{name}" if short else name

@@ -6,6 +6,7 @@ Nothing here calls ``plt.show()``. With ``path=`` a picture is written, and pypl
 from ._accessors import ExplanationPlot, ImportancesPlot
 from ._agreement import agreement, slope
 from ._comparison import comparison
+from ._curves import curves
 from ._image import images
 from ._methods import MethodsPlot
 from ._partial_dependence import partial_dependence
@@ -26,6 +27,7 @@ __all__ = [
     "TextPlot",
     "agreement",
     "comparison",
+    "curves",
     "images",
     "importance_history",
     "partial_dependence",
