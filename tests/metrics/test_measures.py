@@ -437,7 +437,7 @@ def test_stability():
     assert steady.deviation.max() > 0
     assert (steady.random_overlap, steady.k) == (0.2, 2)
     seeds = stability(RandomForestRegressor(3, random_state=0), X, y, n_fits=3)
-    assert 0 < seeds.spearman < 1  # the seed is changed though it was given
+    assert 0 < seeds.spearman < 0.999  # the seed is changed though it was given
     assert seeds.no_model_spearman == pytest.approx(1)
     again = stability(RandomForestRegressor(3, random_state=0), X, y, n_fits=3)
     np.testing.assert_array_equal(seeds.importances, again.importances)
