@@ -167,8 +167,8 @@ def make_interactions(
 ) -> Bunch:
     """Products of pairs only: each column alone is uncorrelated with the target.
 
-    ``y = x_0 x_1 + x_2 x_3 + ... + noise * N(0, 1)``, x independent N(0, 1). A forest that splits one column at a time
-    has no first split to make.
+    ``y = x_0 x_1 + x_2 x_3 + ... + noise * N(0, 1)``, x independent N(0, 1). The first split of a tree gains nothing in
+    expectation; forests find the columns all the same where there are rows enough.
 
     Parameters
     ----------
