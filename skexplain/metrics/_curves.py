@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_scalar
 from .._subject import seed_of
 from ..explanation import Explanation
 from ._judged import check_signed, judged
-from ._no_model import unusual
+from ._no_model import by_importance, unusual
 from ._removal import Removal
 from ._results import Curve
 
@@ -79,8 +79,8 @@ def deletion(
 
     References
     ----------
-    V. Petsiuk, A. Das, K. Saenko, "RISE: randomized input sampling for explanation of black-box models", BMVC 2018.
     W. Samek et al., "Evaluating the visualization of what a deep neural network has learned", IEEE TNNLS 28, 2017.
+    V. Petsiuk, A. Das, K. Saenko, "RISE: randomized input sampling for explanation of black-box models", BMVC 2018.
     Y. Rong et al., "A consistent and efficient evaluation strategy for attribution methods", ICML 2022 (draws given the
     rest).
 
@@ -183,7 +183,7 @@ def _curve(
     curves = []
     for scores in orders:
         points = []
-        for rows in _stages(remove, scores, taken, name == "Insertion"):
+        for rows in _stages(remove, by_importance(scores, rng), taken, name == "Insertion"):
             f = j.outputs(rows)
             points.append(-np.abs(f - whole).mean() if by == "size" else f.mean())
         curves.append(np.array(points))
@@ -191,8 +191,8 @@ def _curve(
     return Curve(name, taken / d, values, np.array(random), no_model, "low" if name == "Deletion" else "high")
 
 
-def _stages(remove: Removal, scores: NDArray, taken: NDArray, back: bool) -> Iterator[NDArray]:
-    """The rows when so many groups have been taken away, or given back, the highest score first."""
-    rank = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)
+def _stages(remove: Removal, order: NDArray, taken: NDArray, back: bool) -> Iterator[NDArray]:
+    """The rows when so many groups have been taken away, or given back, in each row's order."""
+    rank = np.argsort(order, axis=1)
     for k in taken:
         yield remove((rank >= k) if back else (rank < k))

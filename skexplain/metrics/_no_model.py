@@ -60,6 +60,14 @@ def no_model_importances(X: Any, y: ArrayLike) -> NDArray:
     return np.sqrt(np.where(total > 0, between / np.where(total > 0, total, 1), 0))
 
 
+def by_importance(values: NDArray, rng: np.random.Generator) -> NDArray:
+    """Indices along the last axis, the highest value first; of equal values each is as likely to be the first.
+
+    Their order in the table would be no accident: columns that matter often stand in front.
+    """
+    return np.lexsort((rng.random(values.shape), -values), axis=-1)
+
+
 def unusual(rows: NDArray, background: NDArray, groups: Sequence[NDArray]) -> NDArray:
     """How far each row is from the mean of the background, in standard deviations, ``(n, n_groups)``.
 

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_scalar
 from .._clone import seeded
 from .._columns import rows_of
 from .._subject import seed_of
-from ._no_model import no_model_importances
+from ._no_model import by_importance, no_model_importances
 from ._results import Curve
 from ._trained import fitted, measured, table
 
@@ -181,7 +181,6 @@ def _retrained(
     scorer = get_scorer(scoring or ("accuracy" if classification else "r2"))
     folds = (StratifiedKFold if classification and y.ndim == 1 else KFold)(cv, shuffle=True, random_state=seed % 2**32)
     rng = np.random.default_rng(seed)
-    random = [rng.random(d) for _ in range(n_random)]
     taken = np.unique(np.round(np.linspace(0, d, min(n_steps, d) + 1)).astype(int))
     scores = np.zeros((2 + n_random, len(taken)))
     for train, test in folds.split(np.zeros(len(y)), y):
@@ -189,8 +188,9 @@ def _retrained(
         whole = fitted(seeded(estimator, fold.seed), fold.X_train, fold.y_train)
         own = measured(whole, fold.X_train, fold.y_train, attribution, fold.seed) if given is None else given
         known: dict[tuple[int, ...], float] = {(): float(scorer(whole, fold.X_test, fold.y_test))}
+        random = rng.random((n_random, d))  # others in each fold, so that no single order stands for chance
         for k, values in enumerate([own, no_model_importances(fold.X_train, fold.y_train), *random]):
-            order = np.argsort(-values, kind="stable").tolist()
+            order = by_importance(values, rng).tolist()
             for i, n in enumerate(taken):
                 gone = tuple(sorted(order[:n] if name == "ROAR" else order[n:]))
                 if gone not in known:  # two orders often agree on the first columns
@@ -220,18 +220,22 @@ def _score(estimator: Any, scorer: Callable, fold: _Fold, gone: tuple[int, ...])
 
 
 def _without(X_train: Any, X_test: Any, gone: Sequence[int]) -> tuple[Any, Any]:
-    """Both with some columns constant."""
+    """Both with some columns constant, in their types."""
     A, B = X_train.copy(), X_test.copy()
     for j in gone:
-        column = np.asarray(X_train.iloc[:, j] if hasattr(X_train, "iloc") else X_train[:, j])
-        if column.dtype.kind == "f":
-            typical = np.nanmean(column)
+        column = X_train.iloc[:, j] if hasattr(X_train, "iloc") else X_train[:, j]
+        values = np.asarray(column)
+        if values.dtype.kind == "f":
+            typical = values.dtype.type(np.nanmean(values))
         else:
-            levels, counts = np.unique(column.astype(str) if column.dtype == object else column, return_counts=True)
-            typical = levels[counts.argmax()]
+            _, first, counts = np.unique(values.astype(str), return_index=True, return_counts=True)
+            row = first[counts.argmax()]
+            typical = values[row]
         for part in (A, B):
-            if hasattr(part, "iloc"):
-                part.isetitem(j, np.full(len(part), typical))
-            else:
+            if not hasattr(part, "iloc"):
                 part[:, j] = typical
+            elif values.dtype.kind == "f":
+                part.isetitem(j, np.full(len(part), typical))
+            else:  # a row's own entry, so that categories stay categories
+                part.isetitem(j, column.iloc[np.full(len(part), row)].set_axis(part.index))
     return A, B

@@ -244,8 +244,11 @@ class _Asked:
 
     def probe(self) -> Check:
         d, shares = self.X.shape[1], []
+        # a category would have to be named to the estimator
+        kinds = [t.kind in "biuf" for t in self.X.dtypes] if hasattr(self.X, "iloc") else [True] * d
+        numbers = np.flatnonzero(kinds) if any(kinds) else np.arange(d)
         for _ in range(self.n_repeats):
-            X = _added(self.X, int(self.rng.integers(d)), self.rng.permutation(len(self.y)), "random probe")
+            X = _added(self.X, int(self.rng.choice(numbers)), self.rng.permutation(len(self.y)), "random probe")
             shares.append(_with_column(self._measure(self._fit(X, self.y), X), d + 1))
         mean = np.mean(shares, axis=0)
         *columns, probe = mean

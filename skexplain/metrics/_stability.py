@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_scalar
 from .._clone import reseeded
 from .._columns import column_names, rows_of
 from .._subject import seed_of
-from ._no_model import no_model_importances
+from ._no_model import by_importance, no_model_importances
 from ._trained import fitted, measured, table
 
 
@@ -141,7 +141,7 @@ def stability(
         values.append(measured(model, X, y, attribution, seed))
         without.append(no_model_importances(rows_of(X, rows), y[rows]))
     pairs = list(combinations(range(n_fits), 2))
-    top = [set(np.argsort(-v, kind="stable")[:k]) for v in values]
+    top = [set(by_importance(v, rng)[:k].tolist()) for v in values]
     return Stability(
         over=over,
         names=tuple(column_names(X, None, None, d)),

@@ -33,6 +33,7 @@ from skexplain.metrics import (
 from skexplain.metrics._infidelity import random_sets
 from skexplain.metrics._judged import judged
 from skexplain.metrics._removal import Removal
+from skexplain.metrics._retraining import _without
 
 RNG = np.random.default_rng(0)
 W = np.array([3.0, -2.0, 1.0, 0.0])
@@ -167,6 +168,22 @@ def test_a_reversed_order_is_worse_than_chance(linear):
     wrong = replace(e, values=-e.values)
     assert deletion(net, e).gain > 0 > deletion(net, wrong).gain
     assert insertion(net, e).gain > 0 > insertion(net, wrong).gain
+
+
+def test_values_without_differences_are_as_good_as_chance():
+    """Wherever the columns that matter stand, here in front; also with the seed under which [0, 1, 2, ...] is drawn."""
+    data = make_linear(300, 8, n_important=3, noise=0, random_state=0)
+    net = LinearRegression().fit(data.data, data.target)
+    e = skexplain.explain(net, data.data, attribution=Ablation(), random_state=0)
+    zeros = replace(e, values=0 * e.values)
+    for measure in (deletion, insertion):
+        right, nothing = measure(net, e, by="size"), measure(net, zeros, by="size")
+        assert abs(nothing.gain) < 0.2 * right.gain
+    areas = [kar(net, data.data, data.target, v, n_steps=8, n_random=20) for v in (abs(data.coef), np.zeros(8))]
+    # three columns of eight among k drawn have the share k / 8 of the variance on average
+    assert np.mean(areas[0].random_areas) == pytest.approx(0.5, abs=0.06)
+    assert areas[1].area < 0.75 < areas[0].area
+    assert areas[0].random.std(axis=0)[1:-1].min() > 0
 
 
 def test_sizes_need_to_be_asked_for(linear):
@@ -411,6 +428,32 @@ def test_roar_measures_importances_on_training_rows():
         kar(forest, data.data, data.target, np.ones(5), attribution="permutation")
     with pytest.raises(ValueError, match="each of the 5 columns"):
         kar(forest, data.data, data.target, np.ones(4))
+
+
+def test_one_random_order_is_not_that_of_the_columns():
+    """As the first draw under random_state=0 is for four columns; each fold has its own."""
+    data = make_linear(200, 4, n_important=2, noise=0, random_state=0)
+    assert np.argsort(-np.random.default_rng(0).random(4)).tolist() == [0, 1, 2, 3]
+    curve = kar(LinearRegression(), data.data, data.target, [4, 3, 2, 1], n_random=1, random_state=0)
+    assert curve.random[0, 2] < 0.9 < curve.values[2]
+
+
+def test_removed_columns_keep_their_types():
+    pd = pytest.importorskip("pandas")
+    X = pd.DataFrame(
+        {
+            "size": np.array([1, 2, 6], dtype=np.float32),
+            "kind": pd.Categorical(["a", "b", "b"]),
+            "text": ["u", "u", "v"],
+            "count": [7, 7, 8],
+        }
+    )
+    A, B = _without(X.iloc[:2], X.iloc[2:], [0, 1, 2, 3])
+    assert A.dtypes.tolist() == B.dtypes.tolist() == X.dtypes.tolist()
+    assert B.iloc[0].tolist() == [1.5, "a", "u", 7]  # what the training rows have; of equal counts the first
+    assert X["size"].tolist() == [1, 2, 6]
+    A, B = _without(np.array([[1, 4.0], [3, 4]]), np.array([[9.0, 9]]), [0])
+    assert B.tolist() == [[2, 9]]
 
 
 def test_what_cannot_be_trained_is_refused():
