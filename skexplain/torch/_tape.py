@@ -224,8 +224,12 @@ def _name(func: Any) -> str:
     return name.removesuffix("_")
 
 
-class _RefusedError(Exception):
-    """A refusal on its way out; torch takes a TypeError in an operator for "try the other operand"."""
+class _RefusedError(BaseException):
+    """A refusal on its way out.
+
+    torch takes a TypeError in an operator for "try the other operand", and Keras puts a page of its own around every
+    Exception in its layers.
+    """
 
 
 class _NoEscape(TorchFunctionMode):
