@@ -10,8 +10,9 @@ from skexplain.keras import KerasClassifier, KerasRegressor
 
 from .conftest import BACKEND
 
-#: Fits on TensorFlow take ten times as long.
-SEEDS = 3 if BACKEND == "torch" else 2
+SEEDS = 3
+
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="one back end is enough: the same network and training")
 
 
 def score(kind, X, y, seeds=1):

@@ -7,6 +7,8 @@ import pytest
 
 import skexplain.keras
 
+from .conftest import BACKEND
+
 HIDE = """
 import importlib.abc, os, sys
 
@@ -42,6 +44,7 @@ def test_missing_tensorflow():
     assert "pip install 'skexplain[keras]'" in result.stderr
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="its torch back end does need torch")
 def test_keras_half_needs_no_torch():
     code = (
         "from skexplain.keras import KerasRegressor; import numpy as np;"

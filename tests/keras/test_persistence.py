@@ -210,6 +210,7 @@ def test_pickling_does_not_unfit(blobs):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="one back end is enough: what travels is NumPy's")
 def test_layers_of_main_in_two_processes(tmp_path):
     """GridSearchCV(n_jobs=2) in a script: builders, models and layers exist in ``__main__`` only."""
     script = tmp_path / "script.py"
