@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +14,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-
-from ._files import finished, unfinished
 
 #: Of the file format; a reader refuses a later one.
 VERSION = 1
@@ -29,18 +26,6 @@ EXPANSION, HARMLESS = 100, 2**26
 
 class UnreadableError(ValueError):
     """The file is not what it should be, in one sentence that names it."""
-
-
-@contextmanager
-def written(path: Any) -> Iterator[str]:
-    """A temporary file beside ``path``, which takes its place if the block ends well, and else goes."""
-    temporary = unfinished(path)
-    try:
-        yield temporary
-        finished(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def write(path: Any, kind: str, content: Any, arrays: Sequence[NDArray], blobs: Mapping[str, bytes]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
+from ._files import written
 from ._tables import DATASETS, Table, load_dataset, read_table
 from .comparison import compare
 from .exceptions import CompletenessError, InterruptedWarning, UnsupportedModelError
@@ -224,14 +224,12 @@ def bar() -> Iterator[Callable[[int, int, str], None]]:
 def write(frame: Any, draw: Callable[[Path], Any], stem: Path) -> None:
     """The table and, with matplotlib, the picture; each under another name first, so that none is half-written."""
     table, picture = stem.with_name(f"{stem.name}.csv"), stem.with_name(f"{stem.name}.png")
-    with tempfile.TemporaryDirectory(dir=stem.parent, prefix=".skexplain") as folder:
-        part = Path(folder) / table.name
+    with written(table) as part:
         frame.to_csv(part, index=False)
-        part.replace(table)
-    written = [picture, table]
+    files = [picture, table]
     try:
         draw(picture)
     except ImportError as exc:
         typer.echo(f"No picture: {exc}", err=True)
-        written = [table]
-    typer.echo(f"Written: {', '.join(map(str, written))}", err=True)
+        files = [table]
+    typer.echo(f"Written: {', '.join(map(str, files))}", err=True)

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+
+@contextmanager
+def written(path: Any, suffix: str = "") -> Iterator[str]:
+    """A new file beside ``path``, which takes its place if the block ends well, and else goes."""
+    temporary = unfinished(path, suffix)
+    try:
+        yield temporary
+        finished(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
 
 
 def unfinished(path: Any, suffix: str = "") -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._archive import opened, write, written
+from ._archive import opened, write
 from ._encoding import Reader, Writer
+from ._files import written
 from ._kinds import KINDS, own_names
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from ._archive import UnreadableError, opened, write, written
+from ._archive import UnreadableError, opened, write
 from ._encoding import INSTEAD, Reader, Writer
+from ._files import written
 from ._kinds import KINDS, own_names
 from .exceptions import UnsupportedModelError
 

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import __version__
 from .._columns import column_names
-from .._files import finished, unfinished
+from .._files import written
 from .._fitted import from_fitted
 from .._subject import seed_of, truth_of
 from ._cautions import cautions, order_of
@@ -292,10 +292,5 @@ def _hash(text: str) -> str:
 
 
 def _write(page: str, path: Path) -> None:
-    temporary = unfinished(path)
-    try:
+    with written(path) as temporary:
         Path(temporary).write_text(page, encoding="utf-8", newline="\n")
-        finished(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

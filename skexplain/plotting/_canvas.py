@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._files import finished, unfinished
+from .._files import written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,13 +47,8 @@ def save(figure: Any, path: Any) -> None:
     """Write the picture under another name first, so that no half-written file is left."""
     if path is None:
         return
-    temporary = unfinished(path, Path(path).suffix or ".png")
-    try:
+    with written(path, Path(path).suffix or ".png") as temporary:
         figure.savefig(temporary, dpi=DPI)
-        finished(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def label(name: str, longest: int = LONGEST) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import html
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._files import finished, unfinished
+from .._files import written
 from ._canvas import DOWN, UP, check_display, label, new_figure, save
 
 if TYPE_CHECKING:
@@ -225,10 +224,5 @@ def _write(made: str, path: Any) -> None:
     """As a page, under another name first."""
     head = '<head><meta charset="utf-8"><title>Explained texts</title></head>'
     page = f"<!DOCTYPE html>\n<html>{head}<body>{made}</body></html>\n"
-    temporary = unfinished(path, ".html")
-    try:
+    with written(path, ".html") as temporary:
         Path(temporary).write_text(page, encoding="utf-8")
-        finished(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

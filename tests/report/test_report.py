@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skexplain
+from skexplain import _files
 from skexplain._report import _write
 from skexplain._report._data import Data, share_trained_on, telling_rows
 from skexplain._report._learning import learning
@@ -292,7 +293,7 @@ def test_nothing_half_written(tmp_path, monkeypatch):
     def full(*args):
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(_write, "finished", full)
+    monkeypatch.setattr(_files, "finished", full)
     with pytest.raises(OSError, match="disk"):
         _write._write("page", tmp_path / "r.html")
     assert os.listdir(tmp_path) == ["r.html"]
