@@ -173,7 +173,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
     def _reading_table(self, module: nn.Module) -> nn.Module:
         """The module as a function of the table; one of several inputs is given these."""
         inputs = self._inputs
-        if inputs is None and self._cardinalities is not None and takes_two(getattr(module, "_orig_mod", module)):
+        if inputs is None and self.categorical is not None and takes_two(getattr(module, "_orig_mod", module)):
             inputs = codes_and_numbers(self.categories_.columns, self.n_features_in_)
         return module if inputs is None else TakesTable(module, inputs)
 
