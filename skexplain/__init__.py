@@ -16,6 +16,7 @@ __version__ = "0.1.0.dev0"
 _LAZY = {
     "CompletenessError": "exceptions",
     "Comparison": "comparison",
+    "RefitImportances": "_refit_result",
     "Explanation": "explanation",
     "Importances": "explanation",
     "MethodComparison": "methods",
@@ -24,6 +25,7 @@ _LAZY = {
     "compare": "comparison",
     "compare_methods": "methods",
     "correlated_groups": "_columns",
+    "refit_importances": "_refit",
     "explain": "_explain",
     "explain_row": "row_report",
     "from_fitted": "_fitted",
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
     from ._columns import correlated_groups
     from ._explain import explain, importances
     from ._fitted import from_fitted
+    from ._refit import refit_importances
+    from ._refit_result import RefitImportances
     from ._report import report
     from ._saving import load, save
     from .comparison import Comparison, compare
@@ -67,6 +71,7 @@ __all__ = [
     "Explanation",
     "Importances",
     "MethodComparison",
+    "RefitImportances",
     "RowReport",
     "UnsupportedModelError",
     "compare",
@@ -77,6 +82,7 @@ __all__ = [
     "from_fitted",
     "importances",
     "load",
+    "refit_importances",
     "report",
     "sanity_check",
     "save",

@@ -21,5 +21,9 @@ def seeded(model: Any, seed: int) -> Any:
 def reseeded(model: Any, seed: int) -> Any:
     """A clone whose every ``random_state``, also inside of pipelines, is ``seed`` whatever it was."""
     model = clone(model)
-    names = [key for key in model.get_params(deep=True) if key == "random_state" or key.endswith("__random_state")]
-    return model.set_params(**dict.fromkeys(names, seed))
+    return model.set_params(**dict.fromkeys(seeds_of(model), seed))
+
+
+def seeds_of(model: Any) -> list[str]:
+    """Names of the parameters that are a ``random_state``, also inside of pipelines."""
+    return [key for key in model.get_params(deep=True) if key == "random_state" or key.endswith("__random_state")]

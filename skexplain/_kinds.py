@@ -13,6 +13,7 @@ from scipy.sparse import csr_array, csr_matrix, issparse
 from ._categories import Categories
 from ._encoding import INSTEAD, Kind, Reader, Writer
 from ._inputs import Input, Inputs, is_several
+from ._refit_result import RefitImportances
 from .attributions._registry import ATTRIBUTIONS
 from .explanation import Explanation, Importances
 from .text import TextExplanation, WordImportances
@@ -278,6 +279,12 @@ KINDS = (
     Kind("words", lambda v: isinstance(v, WordImportances), _write_result, _read_result(WordImportances)),
     Kind("texts", lambda v: isinstance(v, TextExplanation), _write_result, _read_result(TextExplanation)),
     Kind("pieces", lambda v: isinstance(v, Pieces), _write_pieces, _read_result(Pieces)),
+    Kind(
+        "refit_importances",
+        lambda v: isinstance(v, RefitImportances),
+        _write_result,
+        _read_result(RefitImportances),
+    ),
     Kind("importances", lambda v: isinstance(v, Importances), _write_result, _read_result(Importances)),
     Kind("explanation", lambda v: isinstance(v, Explanation), _write_result, _read_result(Explanation)),
     Kind("categories", lambda v: isinstance(v, Categories), _write_categories, _read_categories),

@@ -204,8 +204,8 @@ class Importances:
         rows = self._rows()
         return html_table(caption, rows, self.normalized[self.ranking][:SHOWN])
 
-    def _rows(self, most: int = SHOWN) -> list[tuple[str, str, str]]:
-        rows = [("column", "share", "value ± error")]
+    def _rows(self, most: int = SHOWN) -> list[tuple[str, ...]]:
+        rows: list[tuple[str, ...]] = [("column", "share", "value ± error")]
         for j in self.ranking[:most]:
             error = "" if np.isnan(self.error[j]) else f" ± {self.error[j]:.2g}"
             rows.append((str(self.names[j]), f"{self.normalized[j]:.3f}", f"{self.values[j]:.4g}{error}"))

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 from sklearn.utils.validation import check_scalar
 
-from .._clone import reseeded
+from .._clone import reseeded, seeds_of
 from .._columns import column_names, rows_of
 from .._subject import seed_of
 from ._no_model import by_importance, no_model_importances
@@ -128,7 +128,7 @@ def stability(
     n, d = X.shape
     k = min(10, (d + 1) // 2) if k is None else k
     check_scalar(k, "k", Integral, min_val=1, max_val=d)
-    if over == "seeds" and not any(p.split("__")[-1] == "random_state" for p in estimator.get_params(deep=True)):
+    if over == "seeds" and not seeds_of(estimator):
         raise ValueError(f"A {type(estimator).__name__} has no random_state to change; use over='resamples'.")
     rng = np.random.default_rng(seed_of(None, random_state))
     seed, values, without = int(rng.integers(2**31)), [], []

@@ -22,22 +22,27 @@ def last_step(model: Any) -> Any:
     return last_step(model.steps[-1][1]) if isinstance(model, Pipeline) else model
 
 
-def table(estimator: Any, X: Any, y: Any) -> tuple[Any, NDArray]:
-    """Rows and targets for an estimator that can be trained anew.
-
-    Raises
-    ------
-    UnsupportedModelError
-        For what cannot: raw networks, `from_fitted`, frozen estimators.
-    ValueError
-        When X is no table, or y does not fit to it.
-    """
+def check_trainable(estimator: Any) -> None:
+    """Refuse what cannot be trained anew: raw networks, `from_fitted`, frozen estimators."""
     last = last_step(estimator)
     if not (hasattr(last, "get_params") and hasattr(last, "fit")) or clone(last) is last:
         raise UnsupportedModelError(
             f"A {type(last).__name__} cannot be trained anew. Pass an estimator, such as "
             "skexplain.torch.NeuralNetClassifier(module) or skexplain.keras.KerasClassifier(model)."
         )
+
+
+def table(estimator: Any, X: Any, y: Any) -> tuple[Any, NDArray]:
+    """Rows and targets for an estimator that can be trained anew.
+
+    Raises
+    ------
+    UnsupportedModelError
+        For what cannot; see `check_trainable`.
+    ValueError
+        When X is no table, or y does not fit to it.
+    """
+    check_trainable(estimator)
     X = X if hasattr(X, "iloc") else np.asarray(X)
     if X.ndim != 2 or X.shape[1] < 2:
         raise ValueError(f"X has the shape {X.shape}; pass a table of rows and at least two columns.")

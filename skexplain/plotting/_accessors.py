@@ -86,7 +86,10 @@ class ImportancesPlot:
         what = {"predicted": "the predicted class", "all": "all outputs"}.get(imp.target, imp.target)
         # only classifiers have classes
         unit = f"mean |attribution|, {f'{imp.output} of {what}' if imp.per_class else 'prediction'}"
-        if getattr(imp.strategy, "needs_training", False):
+        own = isinstance(imp.strategy, str)
+        if own:  # of an estimator that is no network
+            unit = f"share by {imp.strategy}"
+        elif getattr(imp.strategy, "needs_training", False):
             unit = "size of what the weights did during training"
         elif not local:
             unit = "rise of the loss" if scoring == "loss" else f"fall of {scoring}"
@@ -95,7 +98,8 @@ class ImportancesPlot:
         ranked_bars(ax, names, values[shown], imp.error[shown], rest=rest, unit=unit)
         if probes:
             _draw_probe(ax, imp.names, values, probes, shown)
-        ax.set_title(f"{type(imp.strategy).__name__}, {imp.n_rows} rows", fontsize="medium", loc="left")
+        by = imp.strategy if own else type(imp.strategy).__name__
+        ax.set_title(f"{by}, {imp.n_rows} rows", fontsize="medium", loc="left")
         save(ax.figure, path)
         return ax
 

@@ -237,9 +237,9 @@ class WordImportances(Importances):
         head = f"WordImportances by {self.strategy}, {self.n_rows} texts, output={self.output!r}"
         return "\n".join([head, *text_table(self._rows())])
 
-    def _rows(self, most: int = 30) -> list[tuple[str, str, str]]:
+    def _rows(self, most: int = 30) -> list[tuple[str, ...]]:
         assert self.counts is not None
-        rows = [("word", "count", "mean |value|")]
+        rows: list[tuple[str, ...]] = [("word", "count", "mean |value|")]
         rows += [(self.names[j], f"{self.counts[j]}", f"{self.values[j]:.4g}") for j in self.ranking[:most]]
         return rows + [(f"and {len(self) - most} more", "", "")] * (len(self) > most)
 
