@@ -1,7 +1,7 @@
 """How near is each strategy to exact Shapley values, and what does it cost? Prints the table of the user guide.
 
-Run ``python -m benchmarks.fidelity``. One network: ReLU, 8 columns of which 5 matter (Friedman's first function), two
-of the others copies with noise of columns that do. Exact values enumerate all 2^8 coalitions.
+Run ``python -m benchmarks.exact_values``. One network: ReLU, 8 columns of which 5 matter (Friedman's first function),
+two of the others copies with noise of columns that do. Exact values enumerate all 2^8 coalitions.
 """
 
 from __future__ import annotations
