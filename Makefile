@@ -12,7 +12,7 @@ export OMP_NUM_THREADS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 export MPLBACKEND := agg
 
-.PHONY: demo test lint types docs support bench viann format clean
+.PHONY: demo test lint types docs support bench viann fidelity format clean
 
 demo: $(READY)
 	$(BIN)/skexplain compare breast_cancer --out demo
@@ -44,6 +44,11 @@ bench: $(READY)
 
 viann: $(READY)
 	$(BIN)/python -m benchmarks.viann_table
+
+# LassoNet, a peer of this benchmark only; all that it asks for is there
+fidelity: $(READY)
+	$(BIN)/python -m pip install -q -c constraints.txt --no-deps lassonet
+	$(BIN)/python -m benchmarks.fidelity --jobs $(JOBS)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
