@@ -209,7 +209,7 @@ def importances(
     Parameters
     ----------
     model, attribution, background, target, output, groups, feature_names, random_state
-        As in `explain`. For ``attribution="loco"``, which trains anew, any estimator, fitted or not.
+        As in `explain`. For strategies that train anew (LOCO, conditional permutation) any estimator, fitted or not.
     X : array-like or DataFrame, or list of str
         Rows to average over; for permutation, rows that the model was not trained on. Of texts, the importance of each
         word is averaged over its occurrences.

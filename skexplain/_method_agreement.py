@@ -29,7 +29,7 @@ FAMILIES = {
     "replacement": ("ablation", "occlusion"),
     "maps": ("gradcam",),
     "loss": ("permutation", "sage"),
-    "retraining": ("loco",),
+    "retraining": ("loco", "conditional_permutation"),
     "attention": ("attention", "attention_rollout", "gradient_x_attention"),
     "weights": ("connection_weights", "garson"),
     "training": ("viann", "weight_std", "weight_range", "weight_mean_abs", "weight_path_length"),

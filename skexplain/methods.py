@@ -35,6 +35,7 @@ BOUNDED: dict[str, dict[str, Any]] = {
     "shapley_sampling": {"tol": 0.05},
     "sage": {"tol": 0.05},
     "loco": {"cv": 3},
+    "conditional_permutation": {"cv": 3},
 }
 #: Most trainings that ``methods="all"`` does.
 TRAININGS = 50
@@ -397,7 +398,7 @@ def _default_name(strategy: Any) -> str:
 def _check_affordable(strategy: Any, X: Any) -> None:
     if not getattr(strategy, "needs_estimator", False):
         return
-    n_trainings = strategy.cv * (1 + int(np.prod(np.shape(X)[1:])))
+    n_trainings = strategy.n_fits(int(np.prod(np.shape(X)[1:])))
     if n_trainings > TRAININGS:
         raise ValueError(
             f"It trains {n_trainings} times, and methods='all' at most {TRAININGS} times. Name it in methods=."

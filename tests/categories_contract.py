@@ -16,7 +16,15 @@ import skexplain
 from skexplain.attributions import ATTRIBUTIONS, IntegratedGradients, get_attribution
 
 #: Strategies that need what these networks, or this training, do not have.
-ELSEWHERE = {"gradcam", "attention", "attention_rollout", "gradient_x_attention", "loco", "gates"}
+ELSEWHERE = {
+    "gradcam",
+    "attention",
+    "attention_rollout",
+    "gradient_x_attention",
+    "loco",
+    "gates",
+    "conditional_permutation",
+}
 EVERY = sorted(name for name in ATTRIBUTIONS if name not in ELSEWHERE and not ATTRIBUTIONS[name].needs_training)
 
 

@@ -198,7 +198,7 @@ class WatchingContract:
         assert history.cost == 0
 
     def test_what_cannot_be_evaluated_while_training(self, blobs):
-        for strategy in ("viann", "loco"):
+        for strategy in ("viann", "loco", "conditional_permutation"):
             with pytest.raises(ValueError, match="cannot be evaluated while a network trains"):
                 self.classifier(callbacks=[ImportanceHistory(strategy)], **self.few_epochs).fit(*blobs)
 

@@ -3,6 +3,7 @@
 from ._ablation import Ablation
 from ._attention import Attention, AttentionRollout, GradientXAttention
 from ._base import Attributed, Attribution
+from ._conditional_permutation import ConditionalPermutation
 from ._deeplift import DeepLIFT, DeepSHAP
 from ._exact_shapley import ExactShapley
 from ._expected_gradients import ExpectedGradients
@@ -33,6 +34,7 @@ __all__ = [
     "AttentionRollout",
     "Attributed",
     "Attribution",
+    "ConditionalPermutation",
     "ConnectionWeights",
     "DeepLIFT",
     "DeepSHAP",

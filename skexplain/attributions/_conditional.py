@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from numbers import Number
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
+
+from .._network import Network
+
+#: What predicts columns from each other.
+Model = Literal["linear", "forest"]
 
 #: Most values of a column of numbers that is resampled instead of being predicted as a number.
 DISCRETE = 10
@@ -19,14 +27,22 @@ FEWEST_ROWS = 20
 #: Penalties that the ridge regression chooses among, for standardised columns.
 ALPHAS = np.logspace(-3, 4, 8)
 
+#: Of forests that predict columns: leaves that are means rather than single rows.
+FOREST = {"n_estimators": 50, "min_samples_leaf": 5, "max_features": 1 / 3}
+
 #: From an order of the rows, and a generator, to other values of some columns, ``(n, n_columns)``.
 Shuffle = Callable[[NDArray, np.random.Generator], NDArray]
 #: Rows to fit on and rows to predict.
-_Folds = Sequence[tuple[NDArray, NDArray]]
+Folds = Sequence[tuple[NDArray, NDArray]]
 
 
 def conditional_shuffles(
-    X: NDArray, groups: Sequence[NDArray], rng: np.random.Generator, codes: NDArray | None = None
+    X: NDArray,
+    groups: Sequence[NDArray],
+    rng: np.random.Generator,
+    codes: NDArray | None = None,
+    model: Model = "linear",
+    folds: Folds | None = None,
 ) -> list[Shuffle]:
     """For each group of columns a function that draws it given the other columns.
 
@@ -41,16 +57,24 @@ def conditional_shuffles(
     rng : Generator
     codes : int ndarray, optional
         Flat columns of numbers that are codes of levels, and so discrete, however many they are.
+    model : {"linear", "forest"}
+        Numbers are predicted by ridge regressions and levels by logistic ones; or both by random forests.
+    folds : sequence of pairs of int ndarray, optional
+        Rows to fit these on and rows to predict; what is drawn for rows that are not predicted means nothing. None:
+        each fifth of the rows is predicted from the others.
 
     Raises
     ------
     ValueError
-        For fewer than 20 rows, numbers with gaps, or text or codes with more than 50 different values.
+        For fewer than 20 rows, numbers with gaps, text or codes with more than 50 different values, or an unknown
+        model.
     """
+    if model not in get_args(Model):
+        raise ValueError(f"conditional={model!r}; choose one of {list(get_args(Model))}.")
     if len(X) < FEWEST_ROWS:
         raise ValueError(
-            f"conditional=True predicts columns from each other, which takes at least {FEWEST_ROWS} rows; "
-            f"X has {len(X)}. Pass more rows, or use conditional=False."
+            f"Columns are drawn given the others, which takes at least {FEWEST_ROWS} rows; X has {len(X)}. Pass more "
+            "rows, or use Permutation(conditional=False)."
         )
     flat = X.reshape(len(X), -1)
     coded = np.isin(np.arange(flat.shape[1]), [] if codes is None else codes)
@@ -58,15 +82,28 @@ def conditional_shuffles(
     Z = np.concatenate([c.predictors for c in columns], axis=1)
     owner = np.repeat(np.arange(len(columns)), [c.predictors.shape[1] for c in columns])
     own = [np.flatnonzero(np.isin(owner, g)) for g in groups]
-    folds = list(KFold(5, shuffle=True, random_state=int(rng.integers(2**31))).split(flat))
-    residuals = ridge_residuals(Z, own, folds)
+    seed = int(rng.integers(2**31))
+    folds = list(KFold(5, shuffle=True, random_state=seed).split(flat)) if folds is None else folds
+    number = np.array([c.codes is None for c in columns])[owner]
+    levels: Any = LogisticRegression(max_iter=1000)
+    if model == "linear":
+        residuals = ridge_residuals(Z, own, folds)
+    else:
+        residuals = _forest_residuals(Z, own, number, folds, seed)
+        levels = RandomForestClassifier(**FOREST, random_state=seed)
     return [
-        _shuffle(flat[:, g], [columns[int(j)] for j in g], np.delete(Z, S, axis=1), residuals[:, S], folds)
+        _shuffle(flat[:, g], [columns[int(j)] for j in g], np.delete(Z, S, axis=1), residuals[:, S], folds, levels)
         for g, S in zip(groups, own, strict=True)
     ]
 
 
-def ridge_residuals(Z: NDArray, groups: Sequence[NDArray], folds: _Folds) -> NDArray:
+def codes_of(network: Network, X: NDArray) -> NDArray | None:
+    """The flat columns that the network looks up, whose numbers are names."""
+    embedded = network.embedded(X)
+    return None if embedded is None else embedded.owners[embedded.n_numbers :]
+
+
+def ridge_residuals(Z: NDArray, groups: Sequence[NDArray], folds: Folds) -> NDArray:
     """What is left of each column of Z when a ridge regression on the columns outside its group has predicted it.
 
     Each row is predicted by a regression on the other folds, with the penalty that does best at this. With
@@ -87,6 +124,21 @@ def ridge_residuals(Z: NDArray, groups: Sequence[NDArray], folds: _Folds) -> NDA
         better = error < least
         best[:, better], least[better] = residuals[:, better], error[better]
     return best
+
+
+def _forest_residuals(Z: NDArray, groups: Sequence[NDArray], number: NDArray, folds: Folds, seed: int) -> NDArray:
+    """What is left of the columns of numbers when a forest on the columns outside their group has predicted them."""
+    residuals = np.zeros(Z.shape)
+    for S in groups:
+        others, of_group = np.delete(Z, S, axis=1), S[number[S]]
+        if not len(of_group) or not others.any():
+            continue
+        for train, test in folds:
+            forest = RandomForestRegressor(**FOREST, random_state=seed)
+            forest.fit(others[train], np.squeeze(Z[np.ix_(train, of_group)], axis=1 if len(of_group) == 1 else ()))
+            predicted = forest.predict(others[test]).reshape(len(test), -1)
+            residuals[np.ix_(test, of_group)] = Z[np.ix_(test, of_group)] - predicted
+    return residuals
 
 
 class _Column:
@@ -113,8 +165,8 @@ class _Column:
                 self.codes = codes
             elif not np.isfinite(self.numbers).all():
                 raise ValueError(
-                    f"conditional=True predicts columns from each other, but column {j} has numbers with gaps (NaN or "
-                    "infinity). Fill them before, or use conditional=False."
+                    f"Columns are drawn given the others, but column {j} has numbers with gaps (NaN or infinity). Fill "
+                    "them before, or use Permutation(conditional=False)."
                 )
         else:
             seen: dict[str, int] = {}
@@ -122,8 +174,8 @@ class _Column:
         n_levels = 0 if self.codes is None else self.codes.max() + 1
         if n_levels > PATTERNS:
             raise ValueError(
-                f"conditional=True predicts columns from each other, but column {j} has {n_levels} different "
-                f"values that are no numbers; at most {PATTERNS} can be predicted. Use conditional=False."
+                f"Columns are drawn given the others, but column {j} has {n_levels} different "
+                f"values that are no numbers; at most {PATTERNS} can be predicted. Use Permutation(conditional=False)."
             )
         # one column for each level but the first
         raw = self.numbers[:, None] if self.codes is None else np.eye(self.codes.max() + 1)[self.codes][:, 1:]
@@ -133,9 +185,12 @@ class _Column:
 
 
 def _shuffle(
-    values: NDArray, columns: Sequence[_Column], others: NDArray, residuals: NDArray, folds: _Folds
+    values: NDArray, columns: Sequence[_Column], others: NDArray, residuals: NDArray, folds: Folds, levels: Any
 ) -> Shuffle:
-    """The shuffle of one group of columns, given the standardised others, and what these leave of the group's."""
+    """The shuffle of one group of columns, given the standardised others, and what these leave of the group's.
+
+    Levels are predicted by clones of a classifier.
+    """
     if not others.any():
         return lambda order, rng: values[order]
     number = np.array([c.codes is None for c in columns])
@@ -153,7 +208,7 @@ def _shuffle(
         # levels that exclude each other, such as those of a one-hot group, must be drawn together
         together = len(np.unique(codes, axis=0)) <= PATTERNS
         for k in [np.arange(len(at))] if together else np.arange(len(at))[:, None]:
-            parts.append((at[k], _quantiles(values[:, at[k]], codes[:, k], others, folds)))
+            parts.append((at[k], _quantiles(values[:, at[k]], codes[:, k], others, folds, levels)))
 
     def shuffle(order: NDArray, rng: np.random.Generator) -> NDArray:
         new = np.empty(values.shape, dtype=np.float64 if values.dtype.kind in "biuf" else object)
@@ -178,7 +233,7 @@ def _moved(numbers: NDArray, residuals: NDArray) -> Shuffle:
     return draw
 
 
-def _quantiles(values: NDArray, codes: NDArray, others: NDArray, folds: _Folds) -> Shuffle:
+def _quantiles(values: NDArray, codes: NDArray, others: NDArray, folds: Folds, levels: Any) -> Shuffle:
     """The probabilities of patterns are predicted, and the patterns' places in their distribution shuffled."""
     _, first, pattern = np.unique(codes, axis=0, return_index=True, return_inverse=True)
     pattern, rows = pattern.ravel(), np.arange(len(values))
@@ -188,8 +243,7 @@ def _quantiles(values: NDArray, codes: NDArray, others: NDArray, folds: _Folds) 
         if len(known) == 1:
             p[test, known[0]] = 1
         else:
-            logistic = LogisticRegression(max_iter=1000).fit(others[train], pattern[train])
-            p[np.ix_(test, known)] = logistic.predict_proba(others[test])
+            p[np.ix_(test, known)] = clone(levels).fit(others[train], pattern[train]).predict_proba(others[test])
     upper = p.cumsum(axis=1)
 
     def draw(order: NDArray, rng: np.random.Generator) -> NDArray:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone, is_classifier
+from sklearn.base import is_classifier
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import get_scorer
-from sklearn.model_selection import KFold, StratifiedKFold, check_cv
-from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_scalar
 
-from .._clone import seeded
 from .._jobs import in_turn
-from ..exceptions import InterruptedWarning, UnsupportedModelError
+from ..exceptions import InterruptedWarning
 from ._base import Attribution
+from ._folds import check_has_loss, check_trainable, part_of, splits_of, without_importances
 
 #: Parameters of estimators that may count columns, which are others when one is left out.
 COUNTING = ("categorical", "categorical_features", "cat_features", "monotonic_cst", "interaction_cst")
@@ -109,13 +106,20 @@ class LOCO(Attribution):
         self.scoring = scoring
         self.n_jobs = n_jobs
 
+    def n_fits(self, n_columns: int) -> int:
+        """How often it trains, for a number of folds."""
+        return self.cv * (n_columns + 1)
+
     def retrain(
         self, estimator: Any, X: Any, y: NDArray, groups: Sequence[NDArray], rng: np.random.Generator
     ) -> tuple[NDArray, NDArray]:
         """Mean over held-out rows of ``loss(trained without the group) - loss(trained on all)``."""
         by_loss = self.scoring in (None, "loss")
-        _check_trainable(estimator, y, by_loss)
-        splits = list(self._splits(is_classifier(estimator), X, y, int(rng.integers(2**31))))
+        check_trainable(estimator, "attribution='loco'", "use attribution='permutation'")
+        if by_loss:
+            check_has_loss(estimator, y, "pass a scoring, such as LOCO(scoring='accuracy')")
+        _check_by_name(estimator)
+        splits = splits_of(self.cv, is_classifier(estimator), X, y, int(rng.integers(2**31)))
         loss = _losses if by_loss else _negative(get_scorer(self.scoring))
         rises: list[NDArray] = []
         gone = [np.empty(0, int), *groups]
@@ -143,28 +147,8 @@ class LOCO(Attribution):
         variance = d.var(axis=1, ddof=1) / (n_2 if by_loss else 1)
         return d.mean(axis=1), np.sqrt((1 / len(done) + n_2 / n_1) * variance)
 
-    def _splits(self, classifier: bool, X: Any, y: NDArray, seed: int) -> Iterator[tuple[NDArray, NDArray]]:
-        cv = self.cv
-        if isinstance(cv, Integral):
-            check_scalar(cv, "cv", Integral, min_val=2)
-            folds = StratifiedKFold if classifier and y.ndim == 1 else KFold
-            cv = folds(int(cv), shuffle=True, random_state=seed)
-        return check_cv(cv, y, classifier=classifier).split(X, y)
 
-
-def _check_trainable(estimator: Any, y: NDArray, by_loss: bool) -> None:
-    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
-    if not (hasattr(last, "get_params") and hasattr(last, "fit")) or clone(last) is last:
-        raise UnsupportedModelError(
-            f"A {type(last).__name__} cannot be trained anew, as attribution='loco' would. Pass an estimator, such as "
-            "skexplain.torch.NeuralNetClassifier(module) or skexplain.keras.KerasClassifier(model), or use "
-            "attribution='permutation'."
-        )
-    if by_loss and is_classifier(estimator) and (y.ndim > 1 or not hasattr(estimator, "predict_proba")):
-        lack = "several labels a row" if y.ndim > 1 else "no probabilities"
-        raise ValueError(
-            f"A {type(last).__name__} with {lack} has no log-loss; pass a scoring, such as LOCO(scoring='accuracy')."
-        )
+def _check_by_name(estimator: Any) -> None:
     for key, value in estimator.get_params(deep=True).items():
         chosen = [columns for *_, columns in value.transformers] if isinstance(value, ColumnTransformer) else [value]
         counting = isinstance(value, ColumnTransformer) or key.split("__")[-1] in COUNTING
@@ -190,9 +174,9 @@ def _held_out(
         model, X = DummyClassifier() if is_classifier(estimator) else DummyRegressor(), np.zeros((X.shape[0], 1))
         columns = np.array([0])
     else:
-        model = _without(seeded(estimator, seed), X, gone)
+        model = _without(without_importances(estimator, seed), X, gone)
     try:
-        model.fit(_part(X, train, columns), y[train])
+        model.fit(part_of(X, train, columns), y[train])
     except (ValueError, RuntimeError, TypeError, LookupError) as exc:
         if len(gone) == 0:
             raise
@@ -200,19 +184,13 @@ def _held_out(
             f"A {type(estimator).__name__} cannot be trained without column(s) {gone.tolist()}: {exc} Let it take its "
             "width from the data, or use attribution='permutation', which trains nothing."
         ) from exc
-    return loss(model, _part(X, test, columns), y[test])
-
-
-def _part(X: Any, rows: NDArray, columns: NDArray) -> Any:
-    return X.iloc[rows, columns] if hasattr(X, "iloc") else X[rows][:, columns]
+    return loss(model, part_of(X, test, columns), y[test])
 
 
 def _without(model: Any, X: Any, gone: NDArray) -> Any:
-    """The clone, told that columns are gone, and to compute no importances when it is fitted."""
-    params = model.get_params(deep=True)
-    model.set_params(**{key: True for key in params if key.split("__")[-1] == "keep_rows"})
+    """The clone, told that columns are gone."""
     names = {str(name) for name in X.columns[gone]} if hasattr(X, "columns") else set()
-    for value in (model, *params.values()):
+    for value in (model, *model.get_params(deep=True).values()):
         if isinstance(value, ColumnTransformer):
             value.transformers = [
                 (name, transformer, [c for c in columns if c not in names] if _is_list(columns) else columns)

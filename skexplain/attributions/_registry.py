@@ -6,6 +6,7 @@ from typing import Any
 
 from ._ablation import Ablation
 from ._attention import Attention, AttentionRollout, GradientXAttention
+from ._conditional_permutation import ConditionalPermutation
 from ._deeplift import DeepLIFT, DeepSHAP
 from ._exact_shapley import ExactShapley
 from ._expected_gradients import ExpectedGradients
@@ -28,6 +29,7 @@ ATTRIBUTIONS = {
     "ablation": Ablation,
     "attention": Attention,
     "attention_rollout": AttentionRollout,
+    "conditional_permutation": ConditionalPermutation,
     "connection_weights": ConnectionWeights,
     "deeplift": DeepLIFT,
     "deepshap": DeepSHAP,

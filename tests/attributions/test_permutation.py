@@ -129,11 +129,11 @@ def test_blocks_of_rows_and_groups_change_nothing(monkeypatch):
     """Of many rows the error comes from evenly spaced ones."""
     noisy = Y + RNG.normal(size=400)
     whole = {scoring: importances(scoring, y=noisy) for scoring in (None, "r2", "neg_max_error")}
-    monkeypatch.setattr("skexplain.attributions._permutation.NUMBERS", 70)
-    monkeypatch.setattr("skexplain.attributions._permutation.BLOCK", 800)
+    monkeypatch.setattr("skexplain.attributions._falls.NUMBERS", 70)
+    monkeypatch.setattr("skexplain.attributions._falls.BLOCK", 800)
     for scoring, (mean, error) in whole.items():
         np.testing.assert_allclose(importances(scoring, y=noisy), (mean, error), rtol=1e-9, atol=1e-12)
-    monkeypatch.setattr("skexplain.attributions._permutation.KEPT", 800)
+    monkeypatch.setattr("skexplain.attributions._falls.KEPT", 800)
     mean, error = importances(y=noisy)
     np.testing.assert_allclose(mean, whole[None][0], rtol=1e-9)
     np.testing.assert_allclose(error, whole[None][1], rtol=0.25)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch see
 NETS = straight() | crooked()
 X, B = np.random.default_rng(0).normal(size=(2, 24, D))
 #: They look at weights or train, and need an estimator or a plain stack.
-OTHER = {"loco", "connection_weights", "garson"}
+OTHER = {"loco", "conditional_permutation", "connection_weights", "garson"}
 
 
 def outcome(module, name, device):

@@ -47,7 +47,8 @@ and a test fails when it is out of date.
 * **refused**: the strategy raised the error named, instead of returning numbers that could be wrong. The reasons are at
   the [end](#reasons-of-refusals).
 
-Sampling strategies were run with few samples. `loco` trains an estimator anew, and so refuses these bare networks.
+Sampling strategies were run with few samples. `loco` and `conditional_permutation` train an estimator anew, and so
+refuse these bare networks.
 `viann` and the other strategies of the training watch the same weights as `weight_mean_abs`, which stands for them.
 All networks read the same six flat columns; where an operation wants another shape, the rows are reshaped inside.
 `embedding` reads column 0 as an integer code.
