@@ -45,6 +45,7 @@ _ROOMS = (
     "methods",
     "metrics",
     "plotting",
+    "selection",
     "text",
     "torch",
     "training",
