@@ -137,6 +137,14 @@ class Behind(Network):
         self.network.activations(self._inside(X), layer, target)  # which says so if there are no maps at all
         raise no_places()
 
+    def encoded(self) -> Embedded | None:
+        """Where the step does not mix columns, what is encoded is a function of one of them, too."""
+        inside, matrix = self.network.encoded(), self.affine.matrix != 0
+        if inside is None or (matrix.sum(axis=0) > 1).any():
+            return None
+        owners = matrix.argmax(axis=0)[inside.owners]
+        return Embedded(self, inside.network, lambda U: inside.embed(self._inside(U)), owners, 0)
+
     def dense_weights(self) -> list[NDArray]:
         first, *others = self.network.dense_weights()
         return [self.affine.matrix @ first, *others]

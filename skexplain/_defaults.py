@@ -5,6 +5,13 @@ from __future__ import annotations
 HIDDEN = (64, 64)
 ACTIVATION = "relu"
 DROPOUT = 0.0
+#: Stretches of a column's range in its piecewise-linear encoding; the bound of their numbers, and what standardised
+#: values are multiplied by: pieces as large as values would drown what is linear.
+BINS, PIECE, VALUE = 8, 0.25, 2.0
+#: Sparsities that are tried, each from the best weights of the one before.
+SPARSITIES = (2.0, 1.0, 0.5)
+#: Epochs without a better held-out loss at the sparsities after the first, which begin with weights that are good.
+PATIENCE_AFTER = 5
 #: Standard deviation of the vectors of codes to begin with; standardised numbers have 1.
 EMBEDDING_STD = 0.1
 

@@ -25,6 +25,8 @@ TINY = 1e-30
 class Embedded:
     """A network as a function of what it looks up for codes, and of the columns that it reads as numbers.
 
+    Or else of what it makes of each number on its own before it reads several together; `n_numbers` is 0 then.
+
     Attributes
     ----------
     whole : Network
@@ -67,6 +69,14 @@ class Embedded:
 
     def _agrees(self, X: NDArray, Z: NDArray) -> bool:
         return agree(self.network.predict(Z), self.whole.predict(X), self.whole.eps)
+
+
+def in_front_of(network: Network, rows: NDArray, owners: NDArray) -> tuple[tuple[int, ...], NDArray]:
+    """`Network.in_front` of what stands behind a network's look-ups or encoding, whose numbers come from ``owners``."""
+    if network.in_front is None:
+        return rows.shape[1:], owners
+    features, columns = network.in_front
+    return features, columns[owners]
 
 
 def agree(outputs: NDArray, others: NDArray, eps: float) -> bool:

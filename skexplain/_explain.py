@@ -120,7 +120,7 @@ def explain(
         **explained._asdict(),
         data=X,
         names=s.names,
-        strategy=s.strategy,
+        strategy=s.named,
         output=output,
         random_state=s.seed,
         outputs=s.network.classes,
@@ -254,13 +254,13 @@ def importances(
         return _retrained(model, X, y, strategy, output, groups, feature_names, random_state)
     s = subject_of(model, X, y, attribution, background, output, groups, feature_names, random_state)
     if getattr(strategy, "needs_training", False):
-        return _global(_watched(model, s), s.names, s.strategy, output, len(s.rows), s.seed, s.asked)
+        return _global(_watched(model, s), s.names, s.named, output, len(s.rows), s.seed, s.asked)
     if getattr(s.strategy, "local", hasattr(s.strategy, "attribute")):
         return _averaged(s, target, output)
     truth = _truth(y, len(s.rows), s.strategy)
     rng = np.random.default_rng(s.seed)
     measured = s.strategy.importances(s.network, s.rows, truth, s.groups, rng)
-    return _global(measured, s.names, s.strategy, output, len(s.rows), s.seed, s.asked)
+    return _global(measured, s.names, s.named, output, len(s.rows), s.seed, s.asked)
 
 
 def _retrained(
@@ -376,7 +376,7 @@ def _averaged(s: Subject, target: Any, output: Output) -> Importances:
         values=_finite(size / n, s.strategy),
         signed=signed / n,
         error=np.sqrt(variance),
-        strategy=s.strategy,
+        strategy=s.named,
         output=output,
         target=target_name(target),
         n_rows=n,

@@ -31,7 +31,7 @@ FAMILIES = {
     "loss": ("permutation", "sage"),
     "retraining": ("loco", "conditional_permutation"),
     "attention": ("attention", "attention_rollout", "gradient_x_attention"),
-    "weights": ("connection_weights", "garson"),
+    "weights": ("connection_weights", "garson", "gates"),
     "training": ("viann", "weight_std", "weight_range", "weight_mean_abs", "weight_path_length"),
 }
 #: Families that do not ask what the trained network does with the rows, and have no vote in the consensus.

@@ -14,7 +14,7 @@ from ._attended import no_attention
 from ._head import Head
 from ._places import no_convolution
 from ._propagation import Rule
-from .exceptions import UnsupportedLayerError
+from .exceptions import UnsupportedLayerError, UnsupportedModelError
 
 if TYPE_CHECKING:
     from ._dense_network import DenseNetwork
@@ -142,8 +142,8 @@ class Network(ABC):
     classes : ndarray of shape (n_outputs,) or None
         Labels of the outputs of a classifier.
     in_front : tuple of tuple of int and ndarray, or None
-        Of a network behind look-ups: the shape of a row in front of them, and the flat column of it that each number
-        of a row comes from.
+        Of a network behind look-ups or an encoding: the shape of a row in front of them, and the flat column of it that
+        each number of a row comes from.
     unit : float
         Difference between outputs in whose parts gaps are measured where the background is one row, which has no
         spread; 0: that of the row and the background.
@@ -367,6 +367,23 @@ class Network(ABC):
             Rows that differ in the columns that matter.
         """
         return None
+
+    def encoded(self) -> Embedded | None:
+        """The network behind its encoding of each number of a row on its own; None if it does not begin with such."""
+        return None
+
+    def gates(self) -> NDArray:
+        """Size of the gate of each flat column, ``(n_columns,)``.
+
+        Raises
+        ------
+        UnsupportedModelError
+            For a network that does not multiply each of its columns by a gate.
+        """
+        raise UnsupportedModelError(
+            "The network has no gates, by which columns are multiplied before it reads several together. Those of "
+            "estimators without a module or model of yours have; else use attribution='expected_gradients'."
+        )
 
     def attentions(self, X: NDArray, target: NDArray | None = None) -> Attentions:
         """The weights of each attention of the network, as used in evaluation, for all rows.

@@ -47,7 +47,7 @@ class RefitImportances(Importances):
     train_size : int
         Rows that each was trained on.
     strategy : object or str
-        "feature_importances_" for these of estimators that are no networks.
+        ``"feature_importances_"`` for these of estimators that are no networks.
 
     See Also
     --------

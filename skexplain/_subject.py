@@ -63,8 +63,10 @@ class Subject:
     strategy : object
         With what it takes of the user's columns, such as a baseline, as `network` reads them.
     seed : int
-    embedded : Embedded or None
-        Where `network` stands behind look-ups of codes.
+    named : object
+        The strategy as the user gave it, for results.
+    embedded : tuple of Embedded
+        What `network` stands behind, from the rows on: look-ups of codes, an encoding of numbers.
     asked : dict of str to tuple of str
         The user's groups, by the names of their columns.
     """
@@ -77,19 +79,40 @@ class Subject:
     columns: NDArray
     strategy: Any
     seed: int
-    embedded: Embedded | None = None
+    named: Any = None
+    embedded: tuple[Embedded, ...] = ()
     asked: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def behind(self, embedded: Embedded | None) -> Subject:
-        """The same with the network behind its look-ups, if it has any."""
+        """The same with the network behind its look-ups or its encoding, if it has any."""
         if embedded is None:
             return self
         groups, background = numbers_of(embedded.owners, self.groups), embedded.checked(self.background)
-        return replace(self, network=embedded.network, background=background, groups=groups, embedded=embedded)
+        views = (*self.embedded, embedded)
+        return replace(self, network=embedded.network, background=background, groups=groups, embedded=views)
+
+    def behind_encoding(self) -> Subject:
+        """The same with the network behind what it makes of each number on its own, if it does so."""
+        encoded = self.network.encoded()
+        if encoded is None:
+            return self
+        features, other = self.background.shape[1:], {}
+        baseline = getattr(self.strategy, "baseline", None)
+        if not (baseline is None or (isinstance(baseline, str) and baseline == "background")):
+            # the mean of encoded rows is not what a row of means is encoded as
+            other["baseline"] = encoded.embed(baseline_rows(baseline, self.background))
+        for name in ("low", "high"):  # the range of the columns, with which encodings rise
+            bound = getattr(self.strategy, name, None)
+            if bound is not None and np.shape(bound) in ((), features):
+                other[name] = encoded.embed(np.full((1, *features), bound, dtype=np.float64))[0]
+        strategy = clone(self.strategy).set_params(**other) if other else self.strategy
+        return replace(self.behind(encoded), strategy=strategy)
 
     def read(self, rows: NDArray) -> NDArray:
         """Some of the rows as `network` reads them."""
-        return rows if self.embedded is None else self.embedded.checked(rows)
+        for embedded in self.embedded:
+            rows = embedded.checked(rows)
+        return rows
 
 
 def subject_of(
@@ -120,7 +143,8 @@ def subject_of(
         local = getattr(strategy, "local", hasattr(strategy, "attribute"))
         look = _from_outside(model, X, background, output, seed, local)
     elif isinstance(model, Pipeline):
-        fold = not getattr(strategy, "needs_training", False)  # values of such belong to what the network reads
+        # values of such belong to what the network reads
+        fold = not any(getattr(strategy, f"needs_{what}", False) for what in ("gates", "training"))
         look = _behind_pipeline(model, X, y, background, output, feature_names, seed, fold)
     else:
         look = _directly(model, X, y, background, output, seed)
@@ -147,23 +171,27 @@ def subject_of(
         names = (*names, joint_name([columns[j] for j in sources], names))
         flat.append(of_several)
         single.append(-1)
-    embedded = None
+    embedded, named = None, strategy
     if looks_behind(strategy):
         embedded = network.embedded(rows if not len(back) else np.concatenate([rows[:TRIED], back]))
     if embedded is not None:
         strategy = _behind_look_ups(strategy, embedded, model, rows)
-    subject = Subject(network, rows, back, names, flat, np.array(single), strategy, seed, asked=asked)
-    return subject.behind(embedded)
+    subject = Subject(network, rows, back, names, flat, np.array(single), strategy, seed, named, asked=asked)
+    subject = subject.behind(embedded)
+    behind = looks_behind(strategy) and not getattr(strategy, "of_slopes", False)
+    return subject.behind_encoding() if behind else subject
 
 
 def looks_behind(strategy: Any) -> bool:
     """Whether a strategy asks networks that look codes up from behind the look-ups.
 
-    There are slopes, and means of what is looked up. Who only shuffles columns can do so with codes; maps and attention
-    weights are those of the places of a row.
+    There are slopes, and means of what is looked up. Who only shuffles columns can do so with codes; maps, attention
+    weights and gates are those of the places of a row.
     """
     local = getattr(strategy, "local", hasattr(strategy, "attribute"))
-    of_places = [getattr(strategy, f"needs_{what}", False) for what in ("convolution", "attention", "training")]
+    of_places = [
+        getattr(strategy, f"needs_{what}", False) for what in ("convolution", "attention", "gates", "training")
+    ]
     return (local or getattr(strategy, "needs_gradient", True)) and not any(of_places)
 
 

@@ -14,26 +14,21 @@ import argparse
 import hashlib
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import torch
 
 import skexplain
 from skexplain._files import written
 from skexplain._jobs import in_turn
 
-from . import _page, _peers, _plot, _recovery, _selection
-from ._networks import default_network
+from . import _page, _peers, _plot
+from ._job import PARTS, run
 from ._record import Record
 
 FOLDER = Path(__file__).resolve().parent.parent
-PARTS = {"recovery": _recovery, "selection": _selection}
 #: Part, data set and draw.
 Task = tuple[str, str, int]
 
@@ -90,24 +85,6 @@ def measured(wanted: list[Task], options: argparse.Namespace) -> pd.DataFrame:
     frame = frame.loc[at[at >= 0].sort_values(kind="stable").index]
     kept.unlink(missing_ok=True)
     return frame
-
-
-def run(part: str, name: str, draw: int, rows: int | None) -> list[Record]:
-    """One task, in a process of its own or this one."""
-    module = PARTS[part]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of training cut short, and the peers'
-        warm_up()
-        return module.job(name, draw, module.ROWS if rows is None else min(rows, module.ROWS))
-
-
-@cache
-def warm_up() -> None:
-    """What a process does once, for no method to be charged: torch loads a good part of itself at the first fit."""
-    import shap  # noqa: F401
-
-    torch.set_num_threads(1)
-    default_network(labels=True, seed=0).set_params(max_epochs=1).fit(np.eye(4), np.arange(4) % 2)
 
 
 def save(frame: pd.DataFrame, path: Path) -> None:

@@ -6,17 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from skorch.callbacks import EarlyStopping
-from skorch.dataset import ValidSplit
-from skorch.utils import noop
 
-from skexplain import _defaults
 from skexplain.attributions import (
     ATTRIBUTIONS,
     LOCO,
     SAGE,
+    ConditionalPermutation,
     Permutation,
     ShapleySampling,
     get_attribution,
@@ -30,9 +26,10 @@ from ._record import Split, timed
 DEFAULT = NeuralNetClassifier().attribution
 #: Smaller budgets than the strategies' own, where these would take most of the benchmark's time.
 BUDGETS: dict[str, Any] = {
-    "sage": SAGE(tol=0.1, n_background=16),
-    "shapley_sampling": ShapleySampling(tol=0.1),
+    "sage": SAGE(tol=0.2, n_background=16),
+    "shapley_sampling": ShapleySampling(tol=0.2),
     "loco": LOCO(cv=2),
+    "conditional_permutation": ConditionalPermutation(cv=2),
 }
 #: Most columns of strategies that train anew without each, or go through all sets of columns.
 MOST_COLUMNS = {"loco": 10, "exact_shapley": 12}
@@ -45,17 +42,8 @@ def default_network(labels: bool, seed: int) -> Any:
 
 
 def plain_mlp(labels: bool, seed: int) -> Any:
-    """`MLP` with the optimizer, batches and early stopping of the default; for standardised columns."""
-    return (NeuralNetClassifier if labels else NeuralNetRegressor)(
-        MLP,
-        optimizer=torch.optim.Adam,
-        lr=_defaults.LEARNING_RATE,
-        max_epochs=_defaults.MAX_EPOCHS,
-        batch_size=_defaults.BATCH_SIZE,
-        train_split=ValidSplit(_defaults.HELD_OUT, stratified=labels, random_state=seed),
-        callbacks=[("stop", EarlyStopping(patience=_defaults.PATIENCE, load_best=True, sink=noop))],
-        random_state=seed,
-    )
+    """`MLP`, trained as the default is."""
+    return (NeuralNetClassifier if labels else NeuralNetRegressor)(MLP, random_state=seed)
 
 
 NETWORKS: dict[str, Callable[[bool, int], Any]] = {"default network": default_network, "plain MLP": plain_mlp}

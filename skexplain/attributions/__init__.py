@@ -7,6 +7,7 @@ from ._conditional_permutation import ConditionalPermutation
 from ._deeplift import DeepLIFT, DeepSHAP
 from ._exact_shapley import ExactShapley
 from ._expected_gradients import ExpectedGradients
+from ._gates import Gates
 from ._gradcam import GradCAM
 from ._input_x_gradient import InputXGradient
 from ._integrated_gradients import IntegratedGradients
@@ -41,6 +42,7 @@ __all__ = [
     "ExactShapley",
     "ExpectedGradients",
     "Garson",
+    "Gates",
     "GradCAM",
     "GradientXAttention",
     "InputXGradient",

@@ -57,10 +57,15 @@ class Attribution(BaseEstimator):
         Whether the true targets are needed.
     needs_gradient : bool
         Whether the network must be differentiable; if not, pipelines are explained from the outside.
+    of_slopes : bool
+        Whether values are made of slopes at single rows, in units of the columns: those of what a network encodes a
+        column as are others.
     needs_convolution : bool
         Whether the network must have a layer of maps.
     needs_attention : bool
         Whether the network must have attention between tokens that are columns or steps of a row.
+    needs_gates : bool
+        Whether the network must have a gate for each of its columns.
     needs_training : bool
         Whether the strategy watches the training, by `watcher`, and is read off what was seen, by `watched`.
     needs_estimator : bool
@@ -75,8 +80,10 @@ class Attribution(BaseEstimator):
     shared_error = False
     needs_y = False
     needs_gradient = True
+    of_slopes = False
     needs_convolution = False
     needs_attention = False
+    needs_gates = False
     needs_training = False
     needs_estimator = False
 

@@ -57,6 +57,8 @@ class InputXGradient(Attribution):
     InputXGradient(baseline='mean')
     """
 
+    of_slopes = True
+
     def __init__(self, *, baseline: str | ArrayLike = "zero") -> None:
         self.baseline = baseline
 

@@ -10,6 +10,7 @@ from ._conditional_permutation import ConditionalPermutation
 from ._deeplift import DeepLIFT, DeepSHAP
 from ._exact_shapley import ExactShapley
 from ._expected_gradients import ExpectedGradients
+from ._gates import Gates
 from ._gradcam import GradCAM
 from ._input_x_gradient import InputXGradient
 from ._integrated_gradients import IntegratedGradients
@@ -36,6 +37,7 @@ ATTRIBUTIONS = {
     "exact_shapley": ExactShapley,
     "expected_gradients": ExpectedGradients,
     "garson": Garson,
+    "gates": Gates,
     "gradcam": GradCAM,
     "gradient_x_attention": GradientXAttention,
     "input_x_gradient": InputXGradient,

@@ -54,6 +54,7 @@ class Saliency(Attribution):
     """
 
     signed = False
+    of_slopes = True
 
     def __init__(self, *, scaled: bool = True) -> None:
         self.scaled = scaled

@@ -76,6 +76,7 @@ class SmoothGrad(Attribution):
     """
 
     signed = False
+    of_slopes = True
     stochastic = True
 
     def __init__(self, *, noise: float = 0.15, n_samples: int = 50, scaled: bool = True) -> None:

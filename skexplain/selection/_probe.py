@@ -46,12 +46,13 @@ class ProbeSelector(SelectFromModel):
     ----------
     estimator_ : estimator
         Trained on all columns, without probes.
-    importances_ : ndarray of shape (n_features_in_,)
+    importances_ : ndarray of shape (n_features,)
         Means over the rounds, beside probes.
-    probe_importances_ : ndarray of shape (n_rounds, n_features_in_)
+    probe_importances_ : ndarray of shape (n_rounds, n_features)
         Of the shuffled copy of each column.
     threshold_ : float
         Mean over rounds of the quantile of the copies' importances.
+    n_features_in_ : int
 
     Raises
     ------

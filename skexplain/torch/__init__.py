@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 #: Public name -> module that defines it. Lazy, so that the Keras half can use `TorchNetwork` without skorch.
 _LAZY = {
+    "ColumnGatedMLP": "_gated",
     "EmbedCodes": "_module",
     "MLP": "_module",
     "FTTransformer": "_ft_transformer",
@@ -18,10 +19,19 @@ _LAZY = {
 if TYPE_CHECKING:
     from ._estimators import NeuralNetClassifier, NeuralNetRegressor
     from ._ft_transformer import FTTransformer
+    from ._gated import ColumnGatedMLP
     from ._module import MLP, EmbedCodes
     from ._watching import VarianceImportanceTorch
 
-__all__ = ["MLP", "EmbedCodes", "FTTransformer", "NeuralNetClassifier", "NeuralNetRegressor", "VarianceImportanceTorch"]
+__all__ = [
+    "MLP",
+    "ColumnGatedMLP",
+    "EmbedCodes",
+    "FTTransformer",
+    "NeuralNetClassifier",
+    "NeuralNetRegressor",
+    "VarianceImportanceTorch",
+]
 
 
 def __getattr__(name: str) -> Any:

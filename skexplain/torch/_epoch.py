@@ -14,6 +14,7 @@ from skorch.history import History
 from ..training._watcher import Watcher
 from ._callbacks import Accuracy
 from ._flat import needs_own_step
+from ._gated import shrink_gates
 from ._loader import TensorBatches
 from ._step import stack_steps
 
@@ -128,4 +129,5 @@ def _torch_step(net: Any, fit_params: dict, batch: Any) -> torch.Tensor:
         loss = net.get_loss(net.infer(X, **fit_params), y, X=X, training=True)
     loss.backward()
     net.optimizer_.step()
+    shrink_gates(net.module_, net.optimizer_)
     return loss.detach()

@@ -27,7 +27,8 @@ _PARAMETERS = """\
         The network. A class or function is called with its ``module__*`` parameters; widths under one of the usual
         names (``n_features``, ``input_dim``, ``in_features``, ..., ``n_outputs``, ``n_classes``, ``output_dim``, ...)
         come from the data, lazy layers fit themselves. Of an instance a copy is trained, with new weights unless
-        ``warm_start``. None: `MLP`, which standardises raw columns.
+        ``warm_start``. None: `ColumnGatedMLP`, which standardises raw columns and finds those that
+        matter; it and `MLP` take sizes and scales from the data.
     criterion : class, instance or "auto", default="auto"
         <criterion>
     optimizer : class or "auto", default="auto"
@@ -35,8 +36,8 @@ _PARAMETERS = """\
     lr : float or "auto", default="auto"
         Learning rate. "auto": 0.003 for the default module; for others 0.01, as in skorch.
     max_epochs : int or "auto", default="auto"
-        "auto": up to 200 for the default module, stopped when the loss on a tenth of the rows no longer falls; for
-        others 10, as in skorch. A number is the number of epochs.
+        "auto": up to 200 for the default module at each sparsity that is tried, stopped when the loss on a tenth of the
+        rows no longer falls; for others 10, as in skorch. A number is the number of epochs.
     batch_size : int or "auto", default="auto"
         "auto": 64 for the default module; for others 128, as in skorch. -1: all rows.
     train_split : callable, None or "auto", default="auto"
@@ -188,9 +189,6 @@ class NeuralNetClassifier(TorchEstimator, skorch.NeuralNetClassifier):
         one_unit |= isinstance(self.criterion, nn.BCELoss | nn.BCEWithLogitsLoss)
         return 1 if one_unit and len(self.classes_) == 2 else len(self.classes_)
 
-    def _default_module_params(self, data: TrainingData) -> dict:
-        return self._scales(data)
-
 
 class NeuralNetRegressor(TorchEstimator, skorch.NeuralNetRegressor):
     def __init__(
@@ -263,9 +261,9 @@ class NeuralNetRegressor(TorchEstimator, skorch.NeuralNetRegressor):
     def _n_raw(self) -> int:
         return self.n_outputs_
 
-    def _default_module_params(self, data: TrainingData) -> dict:
+    def _learned_params(self, data: TrainingData) -> dict:
         target_mean, target_scale = standardisation(data.y, data.weight)
-        return self._scales(data) | {"target_mean": target_mean, "target_scale": target_scale}
+        return super()._learned_params(data) | {"target_mean": target_mean, "target_scale": target_scale}
 
 
 NeuralNetClassifier.__doc__ = f"""A PyTorch network as a scikit-learn classifier with ``feature_importances_``.

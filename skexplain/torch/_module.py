@@ -1,4 +1,4 @@
-"""The default module: a multilayer perceptron that takes raw columns."""
+"""A multilayer perceptron that takes raw columns, and layers for these."""
 
 from __future__ import annotations
 
@@ -25,6 +25,26 @@ ACTIVATIONS = {
     "softplus": nn.Softplus,
     "linear": nn.Identity,
 }
+
+
+def activation_layer(name: str) -> nn.Module:
+    """The activation of this name."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"Unknown activation {name!r}; valid names are {sorted(ACTIVATIONS)}.")
+    return ACTIVATIONS[name]()
+
+
+def check_hidden(hidden: Sequence[int]) -> None:
+    """Refuse what are no widths of layers."""
+    if not isinstance(hidden, Iterable) or any(not isinstance(w, Integral) or w < 1 for w in hidden):
+        raise ValueError(f"hidden={hidden!r} must be a sequence of widths of at least 1, such as (64, 64).")
+
+
+def layers_of(module: nn.Module) -> list[nn.Module]:
+    """The layers of a plain stack; none for other modules."""
+    if not isinstance(module, nn.Sequential) or type(module).forward is not nn.Sequential.forward:
+        return []
+    return list(module)
 
 
 class _Affine(nn.Module):
@@ -104,8 +124,8 @@ class MLP(nn.Sequential):
 
     Categorical columns, of which it gets codes, are embedded.
 
-    What `NeuralNetClassifier` and `NeuralNetRegressor` build when ``module`` is left out; sizes, means and scales
-    then come from the data, the others are set as ``module__hidden`` and so on.
+    With ``module=MLP``, `NeuralNetClassifier` and `NeuralNetRegressor` take sizes, means and scales from the data, and
+    train as they do their default, `ColumnGatedMLP`; the others are set as ``module__hidden`` and so on.
 
     Parameters
     ----------
@@ -152,10 +172,7 @@ class MLP(nn.Sequential):
         target_mean: ArrayLike | None = None,
         target_scale: ArrayLike | None = None,
     ) -> None:
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"Unknown activation {activation!r}; valid names are {sorted(ACTIVATIONS)}.")
-        if not isinstance(hidden, Iterable) or any(not isinstance(w, Integral) or w < 1 for w in hidden):
-            raise ValueError(f"hidden={hidden!r} must be a sequence of widths of at least 1, such as (64, 64).")
+        check_hidden(hidden)
         layers: list[nn.Module] = []
         width = n_features
         if cardinalities:
@@ -170,7 +187,7 @@ class MLP(nn.Sequential):
             layers.append(Standardise(mean, scale))
         widths = [width, *hidden]
         for n_in, n_out in zip(widths, hidden, strict=False):
-            layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
+            layers += [nn.Linear(n_in, n_out), activation_layer(activation)]
             layers += [nn.Dropout(dropout)] if dropout else []
         layers.append(nn.Linear(widths[-1], n_outputs))
         if target_mean is not None and target_scale is not None:

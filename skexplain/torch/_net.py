@@ -29,16 +29,19 @@ from .._data import TrainingData, check_loss, held_out, prediction_rows, standar
 from .._estimator import ExplainableMixin
 from .._head import Output
 from .._inputs import Inputs, codes_and_numbers, inputs_of
+from .._pieces import quantiles
 from ..training._watcher import Watcher
 from ._callbacks import Stop, lighter
-from ._criterion import assumed_activation, row_losses, unreduced, weighted_mean
+from ._criterion import assumed_activation, plain, row_losses, unreduced, weighted_mean
 from ._draw import draw_weights
 from ._ending import first_output, last_activation
 from ._epoch import run_epoch, score_epoch, unobserved
+from ._gated import ColumnGatedMLP, shrink_gates
 from ._loader import ArrayDataset, TensorBatches, in_memory, slices
 from ._module import MLP
 from ._network import TorchNetwork, torch_network
 from ._sizes import sized
+from ._sparsity import SparsityPath
 from ._table import TakesTable, takes_two
 from ._untouched import as_tensor, seeded, untouched
 
@@ -144,10 +147,10 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
             if not self.warm_start and not kwargs:
                 draw_weights(module)
         else:
-            build = MLP if self.module is None else self.module
+            build = ColumnGatedMLP if self.module is None else self.module
             if data is not None:
-                if self.module is None:
-                    kwargs = self._default_module_params(data) | kwargs
+                if self._is_ours:
+                    kwargs = self._learned_params(data) | kwargs
                 kwargs = sized(build, kwargs, data.X.shape[1], self._n_raw(), self._cardinalities)
             elif self.module is None:
                 raise ValueError("The default module takes its widths from an array X in `fit`; pass a module.")
@@ -160,10 +163,16 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         self.module_ = module
         return self
 
-    @staticmethod
-    def _scales(data: TrainingData) -> dict:
+    @property
+    def _is_ours(self) -> bool:
+        """Whether the module is one of this library's for tables, which takes its scales from the data."""
+        return self.module in (None, ColumnGatedMLP, MLP)
+
+    def _learned_params(self, data: TrainingData) -> dict:
+        """What a module of this library's takes from the training data."""
         mean, scale = standardisation(data.X, data.weight)
-        return {"mean": mean, "scale": scale}
+        edges = {} if self.module is MLP else {"edges": quantiles(data.X, data.weight)}
+        return {"mean": mean, "scale": scale, **edges}
 
     @property
     def _cardinalities(self) -> dict[int, int] | None:
@@ -195,12 +204,14 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
 
         For the time of a fit, in which callbacks read them.
         """
-        default = self.module is None
+        default = self._is_ours
         own = torch.optim.Adam if default else torch.optim.SGD
         numbers = {
             "optimizer": own,
             "lr": _defaults.LEARNING_RATE if default else 0.01,
-            "max_epochs": _defaults.MAX_EPOCHS if default else 10,
+            "max_epochs": _defaults.MAX_EPOCHS * (len(_defaults.SPARSITIES) if self._tries_sparsities else 1)
+            if default
+            else 10,
             "batch_size": _defaults.BATCH_SIZE if default else 128,
         }
         automatic = {
@@ -220,7 +231,8 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         """skorch's, and early stopping for the default module, unless its epochs are set or its rows are few."""
         callbacks = lighter(super().get_default_callbacks())
         if self._early_stopping:
-            stop = Stop(patience=_defaults.PATIENCE, load_best=True, sink=noop)
+            kind = SparsityPath if self._tries_sparsities else Stop
+            stop = kind(patience=_defaults.PATIENCE, load_best=True, sink=noop)
             callbacks.insert(-1, ("early_stopping", stop))
         return callbacks
 
@@ -228,7 +240,13 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
     def _early_stopping(self) -> bool:
         data = self._training
         enough = data is not None and len(data.X) >= _defaults.HELD_OUT_FROM
-        return self.module is None and self.train_split == "auto" and self._stopping and enough
+        return self._is_ours and self.train_split == "auto" and self._stopping and enough
+
+    @property
+    def _tries_sparsities(self) -> bool:
+        """Whether the default module's sparsity is chosen by the loss of rows that are held out."""
+        asked = self.get_params_for("module").get("sparsity", "auto")
+        return self._early_stopping and self.module is not MLP and isinstance(asked, str)
 
     def check_data(self, X: Any, y: Any = None) -> None:
         """Arrays have been checked by `fit`; datasets are checked as in skorch."""
@@ -247,7 +265,7 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         if self.train_split != "auto":
             return super().get_split_datasets(X, y, **params)
         dataset = self.get_dataset(X, y)
-        if self.module is None:
+        if self._is_ours:
             wanted, share = self._early_stopping, _defaults.HELD_OUT
         else:
             wanted, share = len(dataset) >= SKORCH_HELD_OUT_FROM, SKORCH_HELD_OUT
@@ -280,12 +298,26 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict:
         """skorch's step, with the rows' weights in the loss."""
         with self._weighing(batch):
-            return super().train_step_single(batch, **fit_params)
+            step = super().train_step_single(batch, **fit_params)
+        if self._n_members > 1:  # scores are of what the ensemble predicts
+            step["y_pred"] = step["y_pred"].unflatten(0, (self._n_members, -1)).mean(0)
+        return step
+
+    @property
+    def _n_members(self) -> int:
+        """Networks that the module trains side by side."""
+        module = getattr(self.module_, "_orig_mod", self.module_)
+        return module.n_ensemble if isinstance(module, ColumnGatedMLP) else 1
 
     def validation_step(self, batch: Any, **fit_params: Any) -> dict:
         """skorch's step, with the rows' weights in the loss."""
         with self._weighing(batch):
             return super().validation_step(batch, **fit_params)
+
+    def _step_optimizer(self, step_fn: Any) -> None:
+        """skorch's; then gates are shrunk."""
+        super()._step_optimizer(step_fn)
+        shrink_gates(self.module_, self.optimizer_)
 
     def run_single_epoch(self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any) -> None:
         """skorch's, without its bookkeeping between batches where nobody looks on."""
@@ -307,8 +339,14 @@ class TorchEstimator(ExplainableMixin, NeuralNet):
         pred = first_output(y_pred)
         y_true = torch.as_tensor(y_true, device=pred.device)
         weight, activation = self.__dict__.get("_batch_weight"), getattr(self, "activation_", None)
+        members = self._n_members if training else 1
+        if members > 1:  # each predicts for itself
+            y_true = y_true.repeat(members, *[1] * (y_true.ndim - 1))
+            weight = None if weight is None else weight.repeat(members)
         if weight is None:
-            return row_losses(self.criterion_, pred, y_true, activation)
+            loss = row_losses(self.criterion_, pred, y_true, activation)
+            # the mean of the members' losses, whose slope `MeanOfMembers` gives each of them back
+            return loss / members if getattr(plain(self.criterion_), "reduction", None) == "sum" else loss
         with unreduced(self.criterion_):
             return weighted_mean(row_losses(self.criterion_, pred, y_true, activation), weight)
 

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_map_only
 
 from .._attended import not_of_rows
 from .._dense_network import DenseNetwork
-from .._embedded import Embedded, may_hold_codes, trials
+from .._embedded import Embedded, in_front_of, may_hold_codes, trials
 from .._head import Head, Output, decide_head
 from .._inputs import Inputs
 from .._network import PATH_ROWS, Activations, Attentions, Network, attention_rows, chunks, joined, rows_at_once
@@ -28,8 +28,9 @@ from ._coalitions import outputs_of_coalitions
 from ._embedded import behind_look_ups, looks_up
 from ._ending import LastActivation, first_output, last_activation
 from ._first_layer import FirstLayer, first_layer
+from ._gated import ColumnGatedMLP, EncodeNumbers, as_linear
 from ._maps import Maps, maps_of
-from ._module import EmbedCodes
+from ._module import EmbedCodes, layers_of
 from ._replacement import Replacement
 from ._table import TakesTable
 from ._tape import TorchArrays, record
@@ -52,6 +53,8 @@ def torch_network(
     ``inputs`` says which columns of X become which input of the module; None: X is its only one.
     """
     module = getattr(module, "_orig_mod", module)  # torch.compile hides operations from observers
+    gates = module.gates_ if isinstance(module, ColumnGatedMLP) else None
+    module = as_linear(layers_of(module)) if type(module) is ColumnGatedMLP else module
     module = module if inputs is None else TakesTable(module, inputs)
     anchor = next(module.parameters(), None)
     dtype = anchor.dtype if anchor is not None and anchor.is_floating_point() else torch.get_default_dtype()
@@ -71,9 +74,11 @@ def torch_network(
     kind = "softmax" if activation == "log_softmax" else activation
     head, labels = decide_head(kind, n_raw, output=output, y=y, classes=classes, regression=regression)
     unwrap = head.kind == activation != "linear"
-    return TorchNetwork(
+    network = TorchNetwork(
         module, head, classes=labels, dtype=dtype, device=device, unwrap=unwrap, separable=separable, rows=rows
     )
+    network.gate_sizes = gates
+    return network
 
 
 def _check_rows_are_independent(module: nn.Module, rows: Tensor, out: Tensor) -> None:
@@ -107,7 +112,14 @@ class TorchNetwork(Network):
         Whether its argument can be had; if not, logits are recovered from the probabilities.
     rows : Tensor
         A few inputs, to look for a linear first layer.
+
+    Attributes
+    ----------
+    gate_sizes : ndarray of shape (n_columns,) or None
+        Where each column has a gate.
     """
+
+    gate_sizes: NDArray | None = None
 
     def __init__(
         self,
@@ -236,9 +248,7 @@ class TorchNetwork(Network):
     def embedded(self, rows: NDArray) -> Embedded | None:
         if not may_hold_codes(rows):
             return None
-        layers: list[nn.Module] = [self.module]
-        if isinstance(self.module, nn.Sequential) and type(self.module).forward is nn.Sequential.forward:
-            layers = list(self.module)
+        layers = layers_of(self.module)
         if layers and isinstance(layers[0], EmbedCodes):  # what is behind it may be a stack of dense layers
             first = layers[0]
             return self._behind(nn.Sequential(*layers[1:]), first, np.array(first.owners), len(first.numbers), rows)
@@ -254,6 +264,13 @@ class TorchNetwork(Network):
         except Exception:  # whatever the module raises: it cannot read rows made up of others
             return None
         return None
+
+    def encoded(self) -> Embedded | None:
+        layers = layers_of(self.module)
+        if not layers or not isinstance(layers[0], EncodeNumbers):
+            return None
+        owners = layers[0].owners.cpu().numpy()
+        return self._behind(nn.Sequential(*layers[1:]), layers[0], owners, 0, self._rows.cpu().numpy())
 
     def _behind(
         self, module: nn.Module, embed: Callable[[Tensor], Tensor], owners: NDArray, n_numbers: int, rows: NDArray
@@ -275,8 +292,11 @@ class TorchNetwork(Network):
             separable=self.separable,
             rows=self._tensor(embedded(rows[:8])),
         )
-        network.in_front = rows.shape[1:], owners
+        network.in_front = in_front_of(self, rows, owners)
         return Embedded(self, network, embedded, owners, n_numbers)
+
+    def gates(self) -> NDArray:
+        return super().gates() if self.gate_sizes is None else self.gate_sizes
 
     def attentions(self, X: NDArray, target: NDArray | None = None) -> Attentions:
         blocks = chunks(len(X), attention_rows(X))

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from .. import torch as room
 from .._encoding import Kind, Reader, Writer
 from ._criterion import plain
+from ._gated import ColumnGatedMLP
 from ._module import MLP
 from ._net import TorchEstimator
 from ._untouched import seeded
@@ -78,8 +79,11 @@ def network(net: TorchEstimator, writer: Writer) -> dict[str, Any]:
     """The module, the criterion and the optimizer: how they are made, and their states."""
     parts = {"module": plain(net.module_), "criterion": plain(net.criterion_), "optimizer": net.optimizer_}
     states = {name: part.state_dict() for name, part in parts.items() if hasattr(part, "state_dict")}
+    build, arguments = net._made_by
+    if isinstance(parts["module"], ColumnGatedMLP):  # the one that training chose, with which it would go on
+        arguments = {**arguments, "sparsity": parts["module"].gated_layer.sparsity}
     content = {
-        "made_by": writer.plain(net._made_by, "module"),
+        "made_by": writer.plain((build, arguments), "module"),
         "criterion": writer.plain(type(parts["criterion"]), "criterion"),
         "optimizer": writer.plain(type(parts["optimizer"]), "optimizer"),
         "states": {name: writer.plain(state, f"{name}_") for name, state in states.items()},
@@ -111,9 +115,9 @@ def restored(kind: type[TorchEstimator], parameters: dict[str, Any], content: An
 
 
 def _module(build: Any, arguments: dict[str, Any], state: dict[str, Any]) -> nn.Module:
-    if build is MLP:  # without memory for weights that the file may claim and not have
+    if build in (MLP, ColumnGatedMLP):  # without memory for weights that the file may claim and not have
         with torch.device("meta"):
-            module: nn.Module = MLP(**arguments)
+            module: nn.Module = build(**arguments)
         module.load_state_dict(state, assign=True)
         return module
     module = build(**arguments)

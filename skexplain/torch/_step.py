@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,10 +14,16 @@ from torch.overrides import _get_current_function_mode_stack
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from ._flat import FlatGroup, has_begun, is_known, trained
+from ._gated import EncodeNumbers, GatedLinear, MeanOfMembers, MembersLinear, rate_of
 from ._loader import TensorBatches
 from ._module import Rescale, Standardise
 
 aten = torch.ops.aten
+
+
+def _not_behind_weights(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    raise AssertionError("an encoding is known in front of all weights only")
+
 
 #: Slope and scale.
 SELU = (1.6732632423543772848170429916717, 1.0507009873554804934193349852946)
@@ -55,6 +62,7 @@ ACTIVATIONS: dict[type, Callable[[Any], tuple[Callable, Callable]]] = {
     nn.Identity: lambda m: (lambda x: x, lambda g, x, y: g),
     nn.Flatten: lambda m: (lambda x: x.flatten(1), lambda g, x, y: g.view(x.shape)),
     Standardise: lambda m: (lambda x: (x - m.mean) / m.scale, lambda g, x, y: g / m.scale),
+    EncodeNumbers: lambda m: (m.forward, _not_behind_weights),
     Rescale: lambda m: (lambda x: m.mean + m.scale * x, lambda g, x, y: g * m.scale),
 }
 
@@ -113,6 +121,8 @@ class _Weighted:
         From each trained parameter to the copy that is trained, and where its gradient goes.
     """
 
+    names: tuple[str, ...] = ("weight", "bias")
+
     def __init__(self, module: Any, copies: dict[Tensor, tuple[Tensor, Tensor]]) -> None:
         self.module = module
         self.weight, self.weight_gradient = self._pair(module.weight, copies)
@@ -149,6 +159,61 @@ class _Linear(_Weighted):
         return torch.mm(g, self.weight) if further else None
 
 
+class _GatedLinear(_Weighted):
+    names = ("weight", "bias", "gate")
+
+    def __init__(self, module: GatedLinear, copies: dict[Tensor, tuple[Tensor, Tensor]]) -> None:
+        super().__init__(module, copies)
+        self.gate, self.gate_gradient = self._pair(module.gate, copies)
+        self.shape = len(module.gate), -1, module.weight.shape[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.x = x
+        self.gates = self.gate.index_select(1, self.module.owners)[:, None]
+        self.gated = (self.weight.view(self.shape) * self.gates).view_as(self.weight)
+        return torch.addmm(self.bias, x, self.gated.t())
+
+    def backward(self, g: Tensor, further: bool) -> Tensor | None:
+        of_gated = torch.mm(g.t(), self.x).view(self.shape)
+        if self.weight_gradient is not None:
+            torch.mul(of_gated, self.gates, out=self.weight_gradient.view(of_gated.shape))
+        if self.gate_gradient is not None:
+            of_numbers = of_gated.mul_(self.weight.view(self.shape)).sum(1)
+            self.gate_gradient.zero_().index_add_(1, self.module.owners, of_numbers)
+        if self.bias_gradient is not None:
+            torch.sum(g, 0, out=self.bias_gradient)
+        return torch.mm(g, self.gated) if further else None
+
+    def shrink(self, by: float) -> None:
+        self.gate.copy_(nn.functional.softshrink(self.gate, by))
+
+
+class _MembersLinear(_Weighted):
+    def forward(self, x: Tensor) -> Tensor:
+        self.x = x.view(len(x), *self.weight.shape[::2]).transpose(0, 1)
+        return torch.baddbmm(self.bias, self.x, self.weight.mT).transpose(0, 1).flatten(1)
+
+    def backward(self, g: Tensor, further: bool) -> Tensor | None:
+        members = g.view(len(g), *self.weight.shape[:2]).transpose(0, 1)
+        if self.weight_gradient is not None:
+            self.weight_gradient.copy_(torch.bmm(self.x.mT, members).mT)  # as rounded by autograd
+        if self.bias_gradient is not None:
+            torch.sum(members, 1, keepdim=True, out=self.bias_gradient)
+        return torch.bmm(members, self.weight).transpose(0, 1).flatten(1) if further else None
+
+
+class _MeanOfMembers:
+    def __init__(self, module: MeanOfMembers, copies: dict[Tensor, tuple[Tensor, Tensor]]) -> None:
+        self.module, self.n_members = module, module.n_members
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.module.forward(x)
+
+    def backward(self, g: Tensor, further: bool) -> Tensor:
+        rows = len(g) // self.n_members
+        return g.view(self.n_members, rows, -1).transpose(0, 1).flatten(1).mul_(self.n_members)
+
+
 class _BatchNorm(_Weighted):
     def forward(self, x: Tensor) -> Tensor:
         m, self.x = self.module, x
@@ -183,6 +248,9 @@ class _LayerNorm(_Weighted):
 
 LAYERS: dict[Any, Any] = {
     nn.Linear: _Linear,
+    GatedLinear: _GatedLinear,
+    MembersLinear: _MembersLinear,
+    MeanOfMembers: _MeanOfMembers,
     nn.Dropout: _Dropout,
     nn.BatchNorm1d: _BatchNorm,
     nn.LayerNorm: _LayerNorm,
@@ -236,9 +304,14 @@ class _StackStep:
             for p, *pair in zip(group.parameters, group.weights.views, group.gradients.views, strict=True)
         }
         layers = [LAYERS[type(m)](m, copies) for m in modules]
+        gated = [(layer, m) for layer, m in zip(layers, modules, strict=True) if isinstance(m, GatedLinear)]
+        self.updates += [
+            partial(layer.shrink, m.sparsity * rate_of(m.gate, net.optimizer_)) for layer, m in gated if m.sparsity
+        ]
         self.forwards = [layer.forward for layer in layers]
         first = next(k for k, m in enumerate(modules) if any(p.requires_grad for p in m.parameters()))
         self.backwards = [(layers[k].backward, k > first) for k in range(len(layers) - 1, first - 1, -1)]
+        self.members = next((m.n_members for m in modules if isinstance(m, MeanOfMembers)), 1)
         self.one = torch.ones((), dtype=batches.dtype)
         self.loss: Callable[[Tensor, Any], tuple[Tensor, Tensor]] = self._by_autograd
         criterion, y = net.criterion_, batches.y
@@ -262,16 +335,21 @@ class _StackStep:
         return loss
 
     def _cross_entropy(self, z: Tensor, batch: Any) -> tuple[Tensor, Tensor]:
-        log_p, y = torch.log_softmax(z, 1), batch[1]
+        log_p, y = torch.log_softmax(z, 1), self._targets(batch)
         loss, total = aten.nll_loss_forward.default(log_p, y, None, 1, self.ignored)
         g = aten.nll_loss_backward.default(self.one, log_p, y, None, 1, self.ignored, total)
         return loss, torch._log_softmax_backward_data(g, log_p, 1, z.dtype)
 
     def _squares(self, z: Tensor, batch: Any) -> tuple[Tensor, Tensor]:
-        y = batch[1]
+        y = self._targets(batch)
         if y.shape != z.shape:
             return self._by_autograd(z, batch)
         return nn.functional.mse_loss(z, y), aten.mse_loss_backward.default(self.one, z, y, 1)
+
+    def _targets(self, batch: Any) -> Tensor:
+        """For each member, one after the other."""
+        y = batch[1]
+        return y if self.members == 1 else y.repeat(self.members, *[1] * (y.ndim - 1))
 
     def _by_autograd(self, z: Tensor, batch: Any) -> tuple[Tensor, Tensor]:
         with torch.enable_grad(), self.net._weighing(batch):
@@ -318,8 +396,7 @@ def _leaves(module: nn.Module) -> list[nn.Module]:
 
 def _has_no_more(layer: nn.Module) -> bool:
     """Whether a layer has no parameters that its class does not know, which would get no gradient."""
-    names = {"weight", "bias"} if issubclass(LAYERS[type(layer)], _Weighted) else set()
-    return not layer._modules and layer._parameters.keys() <= names
+    return not layer._modules and layer._parameters.keys() <= set(getattr(LAYERS[type(layer)], "names", ()))
 
 
 def _hooked(module: nn.Module) -> bool:
@@ -331,6 +408,10 @@ def _is_ordinary(module: Any, before: list[nn.Module], batches: TensorBatches) -
     """Whether a layer's options are among those written out here."""
     if getattr(module, "inplace", False) and not any(isinstance(m, nn.Linear) for m in before):
         return False  # it may write to the rows themselves
+    if isinstance(module, EncodeNumbers):
+        return not any(p.requires_grad for m in before for p in m.parameters())
+    if isinstance(module, MeanOfMembers):
+        return module.training
     if isinstance(module, nn.Dropout):
         return module.training and module.p < 1
     if isinstance(module, nn.Flatten):

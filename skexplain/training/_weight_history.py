@@ -80,8 +80,8 @@ class WeightHistory(WeightFigures):
     >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
     >>> history = WeightHistory()
     >>> net = NeuralNetRegressor(max_epochs=20, callbacks=[history], random_state=0).fit(X, y)
-    >>> history.weights.shape, history.names[2]
-    ((21, 10, 64), 'bmi')
+    >>> history.weights.shape, history.names[2]  # 64 units read nine numbers of each column
+    ((21, 10, 576), 'bmi')
     """
 
     def __init__(

@@ -53,12 +53,12 @@ def local(name, net, X=X, B=B, seed=0, target=0):
     return result.values if isinstance(result, Attributed) else result
 
 
-# what trains an estimator anew, or watches it train, has no bare network to be tested on, and these have no convolution
-# and no attention
+# what trains an estimator anew, or watches it train, has no bare network to be tested on; these have neither
+# convolution nor attention nor gates
 BARE = {
     n: a
     for n, a in ATTRIBUTIONS.items()
-    if not (a.needs_estimator or a.needs_training or a.needs_convolution or a.needs_attention)
+    if not (a.needs_estimator or a.needs_training or a.needs_convolution or a.needs_attention or a.needs_gates)
 }
 every = pytest.mark.parametrize("name", sorted(BARE))
 every_exchanging = pytest.mark.parametrize("name", sorted(n for n, a in BARE.items() if not a.local))

@@ -4,12 +4,12 @@ import pytest
 import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skexplain.torch import NeuralNetClassifier, NeuralNetRegressor
+from skexplain.torch import MLP, NeuralNetClassifier, NeuralNetRegressor
 from tests.estimator_contract import EstimatorContract
 
 
 class TestTorch(EstimatorContract):
-    linear = {"module__hidden": (), "max_epochs": 300, "lr": 0.05}
+    linear = {"module": MLP, "module__hidden": (), "max_epochs": 300, "lr": 0.05}
 
     def classifier(self, **params):
         return NeuralNetClassifier(

@@ -6,7 +6,7 @@ import torch
 from skorch.callbacks import BatchScoring, Callback, Checkpoint, EarlyStopping, EpochScoring, LRScheduler
 from torch import nn
 
-from skexplain.torch import NeuralNetClassifier, NeuralNetRegressor, _epoch
+from skexplain.torch import ColumnGatedMLP, NeuralNetClassifier, NeuralNetRegressor, _epoch
 from skexplain.training._input_weights import input_weights
 from skexplain.training._watcher import Watcher
 
@@ -198,6 +198,13 @@ class Weights(Watcher):
         del self.weights
 
 
+def first_weight(net):
+    """What the first layer multiplies its inputs by."""
+    if isinstance(net.module_, ColumnGatedMLP):
+        return net.module_.gated_layer.gated_weight()
+    return next(p for p in net.module_.parameters() if p.ndim == 2)
+
+
 @pytest.mark.parametrize(
     "params",
     [
@@ -218,8 +225,7 @@ def test_watchers_see_the_weights_after_each_step(epochs, params):
     steps = sum(fast.history[:, "train_batch_count"])
     assert len(watcher.seen) == slow.callbacks[1].seen == steps  # of training batches only
     assert np.array_equal(watcher.seen, same.seen)
-    last = next(p for p in fast.module_.parameters() if p.ndim == 2)
-    assert np.array_equal(watcher.seen[-1], last.detach().numpy().ravel())
+    assert np.array_equal(watcher.seen[-1], first_weight(fast).detach().numpy().ravel())
     assert len({seen.tobytes() for seen in watcher.seen}) == len(watcher.seen)
 
 
@@ -289,5 +295,4 @@ def test_a_watcher_that_fails_leaves_what_was_trained():
     with pytest.raises(ZeroDivisionError):
         net.fit(X, Y)
     fitted([same], module=None, max_epochs=1)
-    weight = next(p for p in net.module_.parameters() if p.ndim == 2)
-    assert np.array_equal(weight.detach().numpy().ravel(), same.seen[2])
+    assert np.array_equal(first_weight(net).detach().numpy().ravel(), same.seen[2])

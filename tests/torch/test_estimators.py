@@ -125,10 +125,11 @@ def test_unexpected_argument_is_named(blobs):
         NeuralNetClassifier(modul_hidden=3).fit(*blobs)
 
 
-def test_early_stopping_keeps_the_best_weights():
+@pytest.mark.parametrize("params", [{"module": MLP}, {"module__sparsity": 1.0}], ids=["MLP", "default"])
+def test_early_stopping_keeps_the_best_weights(params):
     X, y = load_breast_cancer(return_X_y=True)
     record = Record()
-    clf = NeuralNetClassifier(random_state=0, callbacks=[record]).fit(X, y)
+    clf = NeuralNetClassifier(random_state=0, callbacks=[record], **params).fit(X, y)
     losses = clf.history[:, "valid_loss"]
     assert len(losses) < 200
     best = int(np.argmin(losses))

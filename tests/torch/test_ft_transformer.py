@@ -17,7 +17,7 @@ ADAM = {"optimizer": torch.optim.Adam, "lr": 0.01, "batch_size": 64, "train_spli
 SMALL = {"module__n_blocks": 2, "module__width": 16, "module__n_heads": 2}
 BY_ATTENTION = ["attention", "attention_rollout", "gradient_x_attention"]
 #: For dense stacks, convolutions and estimators that are trained anew or watched.
-OTHERS = {"connection_weights", "garson", "gradcam", "loco", "conditional_permutation"}
+OTHERS = {"connection_weights", "garson", "gates", "gradcam", "loco", "conditional_permutation"}
 ELSEWHERE = {name for name, a in ATTRIBUTIONS.items() if a.needs_training} | OTHERS
 
 

@@ -14,7 +14,8 @@ from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 from torch import nn
 
-from skexplain.torch import NeuralNetClassifier, NeuralNetRegressor, _epoch
+from skexplain._pieces import quantiles
+from skexplain.torch import ColumnGatedMLP, NeuralNetClassifier, NeuralNetRegressor, _epoch
 from skexplain.torch._module import ACTIVATIONS
 
 rng = np.random.default_rng(0)
@@ -116,6 +117,8 @@ class Named(nn.Sequential):
 MODULES = {
     "subclass": Named,
     "default": None,
+    "gates": lambda: ColumnGatedMLP(5, 3, hidden=(7, 6), edges=quantiles(X), sparsity=3.0, dropout=0.2),
+    "ensemble": lambda: ColumnGatedMLP(5, 3, hidden=(7, 6), edges=quantiles(X), sparsity=1.0, n_ensemble=3),
     "linear": lambda: nn.Sequential(nn.Linear(5, 3)),
     "no bias": lambda: nn.Sequential(nn.Linear(5, 7, bias=False), nn.ReLU(), nn.Linear(7, 3)),
     "relu in place": stack(nn.ReLU(inplace=True)),
