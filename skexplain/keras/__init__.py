@@ -7,28 +7,41 @@ from typing import TYPE_CHECKING, Any
 
 #: Public name -> module that defines it. Lazy, so that importing this package loads no framework.
 _LAZY = {
+    "ColumnGatedMLP": "_gated",
     "EmbedCodes": "_default",
+    "EncodeNumbers": "_default",
+    "GatedDense": "_gated",
     "KerasClassifier": "_estimator",
     "KerasRegressor": "_estimator",
+    "MeanOfMembers": "_gated",
+    "MembersDense": "_gated",
     "Standardise": "_default",
     "TextVectorizer": "_text",
     "VarianceImportanceKeras": "_watching",
+    "column_gated_mlp": "_gated",
     "mlp": "_default",
 }
 
 if TYPE_CHECKING:
-    from ._default import EmbedCodes, Standardise, mlp
+    from ._default import EmbedCodes, EncodeNumbers, Standardise, mlp
     from ._estimator import KerasClassifier, KerasRegressor
+    from ._gated import ColumnGatedMLP, GatedDense, MeanOfMembers, MembersDense, column_gated_mlp
     from ._text import TextVectorizer
     from ._watching import VarianceImportanceKeras
 
 __all__ = [
+    "ColumnGatedMLP",
     "EmbedCodes",
+    "EncodeNumbers",
+    "GatedDense",
     "KerasClassifier",
     "KerasRegressor",
+    "MeanOfMembers",
+    "MembersDense",
     "Standardise",
     "TextVectorizer",
     "VarianceImportanceKeras",
+    "column_gated_mlp",
     "mlp",
 ]
 

@@ -23,11 +23,13 @@ from .._inputs import Inputs, codes_and_numbers, inputs_of
 from .._network import Network, chunks
 from ..training._watcher import Watcher
 from ._default import mlp, standardise
+from ._gated import ColumnGatedMLP, column_gated_mlp
 from ._globals import computing_in, seeded
 from ._losses import default_loss, loss_name, only_loss
 from ._model import Architecture, Packed, Recipe, renewed
 from ._network import ending_of, keras_network, predict_once
 from ._routing import ROUTES, accepted, callback_list, compile_arguments, frozen, routed, takes, thawed
+from ._sparsity import SparsityPath
 from ._table import number_of_inputs, reads_table
 from ._training import Rows, Schedule, train
 
@@ -111,6 +113,8 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
             params = self.get_params(deep=False)
             callbacks = [*callback_list(params), *watching]
             rows, watched, stopping = self._split(rows, data.y, resolved, shuffling)
+            if any(isinstance(callback, SparsityPath) for callback in stopping):
+                epochs *= len(_defaults.SPARSITIES)
             schedule = self._schedule(resolved, len(rows.X), epochs, initial, shuffling)
             for watcher in callbacks:
                 if isinstance(watcher, Watcher):
@@ -149,7 +153,7 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
 
     def _check_rows(self, X: Any) -> NDArray:
         check_is_fitted(self, "model_")
-        X = prediction_rows(self, self._as_table(X), allow_nd=self._builder is not None)
+        X = prediction_rows(self, self._as_table(X), allow_nd=not self._is_ours)
         return self._of_fitted_shape(X)
 
     def _of_fitted_shape(self, X: NDArray) -> NDArray:
@@ -223,8 +227,13 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
         given = self.model if self.model is not None else self.build_fn
         return given if given is not None else getattr(self, "_keras_build_fn", None)
 
+    @property
+    def _is_ours(self) -> bool:
+        """Whether the model is one of this library's for tables."""
+        return any(self._builder is build for build in (None, column_gated_mlp, mlp))
+
     def _resolved(self) -> _Resolved:
-        default = self._builder is None
+        default = self._is_ours
         fit = routed(self.get_params(deep=False), "fit")
         unknown = sorted(set(fit) - set(FIT_PARAMETERS))
         if unknown:
@@ -253,7 +262,7 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
             params["optimizer"] = resolved.optimizer(**routed(params, "optimizer"))
             params = {k: v for k, v in params.items() if not k.startswith("optimizer__")}
         compiling = compile_arguments(params)
-        builder = self._builder or mlp
+        builder = self._builder or column_gated_mlp
         if isinstance(builder, keras.Model):
             extra = {**routed(params, "model"), **self._bare_parameters()}
             if extra:
@@ -304,7 +313,7 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
         """Build, look at what the model ends in, choose a loss if there is none, and refuse what cannot learn."""
         given = self._builder
         model = renewed(given, self._recipe.make) if isinstance(given, keras.Model) else self._recipe.build()
-        ours = given is None
+        ours = self._is_ours
         reading = reads_table(model, self._inputs_of(model))
         outputs = predict_once(reading, data.X)
         self._units = int(np.prod(outputs.shape[1:]))
@@ -332,6 +341,8 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
         self._check_ending(loss, activation, self._units)
         codes = () if self.categorical is None else self.categories_.columns
         standardise(model, data.X, None if is_classifier(self) else data.y, data.weight, codes)
+        if isinstance(model, ColumnGatedMLP):
+            model.close_constant()
         return model
 
     # --- training
@@ -347,22 +358,32 @@ class KerasEstimator(ExplainableMixin, BaseEstimator):
     ) -> tuple[Rows, Rows | None, list[keras.callbacks.Callback]]:
         """Rows to train on, rows to watch, and what is done with what is seen."""
         share = resolved.validation_split
-        stop = keras.callbacks.EarlyStopping(monitor="val_loss", patience=_defaults.PATIENCE, restore_best_weights=True)
         given = routed(self.get_params(deep=False), "fit").get("validation_data")
         if given is not None:  # goes before the split, as in Keras
-            return rows, self._watched(given), [stop] if share is None and self.epochs == "auto" else []
+            watched = self._watched(given)
+            return rows, watched, [self._stop(watched)] if share is None and self.epochs == "auto" else []
         if share is None:  # the default model's own way
             if len(y) < _defaults.HELD_OUT_FROM or self.epochs != "auto":
                 return rows, None, []
             rng = np.random.RandomState(seed)
             kept, out = held_out(y, is_classifier(self), _defaults.HELD_OUT, rng)
-            return rows.take(kept), rows.take(out), [stop]
+            return rows.take(kept), rows.take(out), [self._stop(rows.take(out))]
         if not 0 <= share < 1:
             raise ValueError(f"validation_split={share} must be at least 0 and less than 1.")
         n = int(np.floor(len(y) * (1 - share)))
         if n == 0:
             raise ValueError(f"validation_split={share} leaves no row of {len(y)} to train on.")
         return (rows, None, []) if n == len(y) else (rows.take(slice(n)), rows.take(slice(n, None)), [])
+
+    def _stop(self, watched: Rows) -> keras.callbacks.Callback:
+        """What ends the default model's training, by the loss of rows that are watched."""
+        params = self.get_params(deep=False)
+        asked = routed(params, "model") | self._bare_parameters()
+        whole = "epochs" not in routed(params, "fit")
+        if self._builder is not mlp and asked.get("sparsity", "auto") == "auto" and whole:
+            return SparsityPath(watched)
+        patience = _defaults.PATIENCE
+        return keras.callbacks.EarlyStopping(monitor="val_loss", patience=patience, restore_best_weights=True)
 
     def _watched(self, given: Any) -> Rows:
         """Rows of ``fit__validation_data``, read like those of fit."""

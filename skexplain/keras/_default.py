@@ -1,4 +1,4 @@
-"""The default model: a multilayer perceptron that takes raw columns."""
+"""A multilayer perceptron that takes raw columns, and layers for these."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from .._categories import FIRST, UNKNOWN, embedding_width
 from .._data import standardisation
-from .._defaults import ACTIVATION, DROPOUT, EMBEDDING_STD, HIDDEN
+from .._defaults import ACTIVATION, BINS, DROPOUT, EMBEDDING_STD, HIDDEN
+from .._pieces import Pieces, piecewise, quantiles
 
 
 @keras.saving.register_keras_serializable("skexplain")
@@ -62,6 +63,78 @@ class Standardise(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "inverse": self.inverse}
+
+
+@keras.saving.register_keras_serializable("skexplain")
+class EncodeNumbers(keras.layers.Layer):
+    """Each number of a row becomes its standardised value and pieces of its range; see `skexplain._pieces.Pieces`.
+
+    `KerasClassifier` and `KerasRegressor` take means, scales and the quantiles between which there are pieces from the
+    training data at ``fit``, in whatever model the layer stands. Training does not change them, they are saved with
+    the weights, and attributions are taken behind the layer and summed over what comes from the same column.
+
+    Parameters
+    ----------
+    n_numbers : int, default=None
+        How many of the inputs, the first, are numbers to be encoded. The others, such as the vectors of codes, are
+        passed on. None: all are.
+    bins : int, default=8
+        Pieces of a number.
+
+    Attributes
+    ----------
+    owners : tuple of int
+        The input that each number of the output comes from.
+    width : int
+        How many inputs are encoded.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skexplain.keras import EncodeNumbers
+    >>> layer = EncodeNumbers(bins=2)
+    >>> layer.build((None, 1))
+    >>> layer.learn(np.array([[0.0], [2.0], [6.0], [8.0]]))
+    >>> np.asarray(layer(np.array([[4.0], [8.0]]))).astype(float).round(2).tolist()
+    [[0.0, 0.25, -0.08], [2.53, 0.25, 0.25]]
+    """
+
+    def __init__(self, n_numbers: int | None = None, bins: int = BINS, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.n_numbers, self.bins = n_numbers, bins
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        n = int(input_shape[-1])  # type: ignore[arg-type]
+        self.width = k = n if self.n_numbers is None else self.n_numbers
+        pieces = piecewise(np.zeros(k), np.ones(k), np.zeros((self.bins + 1, k)), n - k)
+        self.owners = tuple(pieces.owners.tolist())
+        for name in Pieces._fields[1:]:
+            weight = self.add_weight(name=name, shape=(len(self.owners),), initializer="zeros", trainable=False)
+            weight.assign(getattr(pieces, name))
+            setattr(self, name, weight)
+
+    def call(self, inputs: Any) -> Any:
+        x = (keras.ops.take(inputs, np.array(self.owners), axis=1) - self.shift) / self.scale
+        return keras.ops.minimum(keras.ops.maximum(x, self.low), self.high)
+
+    def learn(self, values: NDArray, weight: NDArray | None = None) -> None:
+        """Take mean, scale and quantiles from rows ``(n, n_numbers)``, weighted by ``weight`` of shape ``(n,)``."""
+        n_more = max(self.owners) + 1 - values.shape[1]
+        pieces = piecewise(*standardisation(values, weight), quantiles(values, weight, self.bins), n_more)
+        for name in Pieces._fields[1:]:
+            getattr(self, name).assign(getattr(pieces, name))
+
+    @property
+    def pieces(self) -> Pieces:
+        """What it computes, in NumPy."""
+        numbers = (keras.ops.convert_to_numpy(getattr(self, name)) for name in Pieces._fields[1:])
+        return Pieces(np.array(self.owners), *numbers)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (input_shape[0], len(self.owners))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "n_numbers": self.n_numbers, "bins": self.bins}
 
 
 @keras.saving.register_keras_serializable("skexplain")
@@ -162,8 +235,8 @@ def mlp(
 ) -> keras.Sequential:
     """Build a multilayer perceptron on raw columns: standardise, hidden layers, linear output.
 
-    What `KerasClassifier` and `KerasRegressor` build when ``model`` is left out; the others are then set as
-    ``model__hidden`` and so on. The same network as `skexplain.torch.MLP`.
+    With ``model=mlp``, `KerasClassifier` and `KerasRegressor` train as they do their default, `column_gated_mlp`; the
+    others are set as ``model__hidden`` and so on. The same network as `skexplain.torch.MLP`.
 
     Parameters
     ----------
@@ -212,7 +285,10 @@ def mlp(
 def standardise(
     model: keras.Model, X: NDArray, y: NDArray | None, weight: NDArray | None, codes: Sequence[int] = ()
 ) -> None:
-    """Set the numbers of every `Standardise` layer; ``y`` is None for classifiers, ``codes`` are columns of X."""
+    """Set what layers take from the data; ``y`` is None for classifiers, ``codes`` are columns of X.
+
+    These are `Standardise` and `EncodeNumbers`.
+    """
     layers = every_layer(model)
     numbers = np.setdiff1d(np.arange(X.shape[-1]), codes)
     embedded = any(isinstance(layer, EmbedCodes) for layer in layers)
@@ -228,6 +304,15 @@ def standardise(
             layer.scale.assign(scale)
         elif isinstance(layer, Standardise) and y is not None:
             layer.learn(np.asarray(y, dtype=np.float64), weight)
+        elif isinstance(layer, EncodeNumbers):
+            read = numbers if embedded else np.arange(X.shape[-1])
+            if X.ndim != 2 or layer.width != len(read):
+                raise ValueError(
+                    f"EncodeNumbers(n_numbers={layer.n_numbers}) encodes {layer.width} numbers, but rows of X have "
+                    f"shape {X.shape[1:]}, of which {len(read)} columns are numbers. Put it first, or behind "
+                    f"EmbedCodes with n_numbers={len(read)}."
+                )
+            layer.learn(X[:, read], weight)
 
 
 def starts_with_encoder(layers: Sequence[Any]) -> bool:

@@ -20,7 +20,8 @@ PARAMETERS = """    model : callable, keras.Model or None, default=None
         scikeras, without the prefix), and, if it asks for them, ``meta`` (what is known of the data:
         ``n_features_in_``, ``n_classes_``, ``n_outputs_``, ``X_shape_``, ``target_type_`` ...) and
         ``compile_kwargs`` (optimizer, loss and metrics, made from the parameters). Or a model, compiled or not:
-        a copy is trained, with new weights at every ``fit``. None: `mlp`, which standardises raw columns.
+        a copy is trained, with new weights at every ``fit``. None: `column_gated_mlp`, which encodes raw columns and
+        finds those that matter; it is trained as told below by default, and so is `mlp`, if that is passed.
     build_fn : callable, default=None
         Old name of ``model``.
     optimizer : str, class, instance or "auto", default="auto"
@@ -31,8 +32,8 @@ PARAMETERS = """    model : callable, keras.Model or None, default=None
     metrics : list or None, default=None
         As in ``Model.compile``.
     epochs : int or "auto", default="auto"
-        "auto": up to 200 for the default model, stopped when the loss on a tenth of the rows no longer falls;
-        for others 1, as in Keras.
+        "auto": up to 200 for the default model, and so for each sparsity that is tried, stopped when the loss on a
+        tenth of the rows no longer falls; for others 1, as in Keras.
     batch_size : int or "auto", default="auto"
         "auto": 64 for the default model; for others 32, as in Keras. -1: all rows.
     validation_split : float or "auto", default="auto"
@@ -77,7 +78,7 @@ PARAMETERS = """    model : callable, keras.Model or None, default=None
     model_ : keras.Model
         Trained.
     history_ : dict of str to list
-        Loss and metrics of each epoch.
+        Loss and metrics of each epoch, and the default model's ``sparsity`` where several are tried.
     n_iter_ : int
         Epochs trained.
     n_features_in_ : int
@@ -275,7 +276,7 @@ class KerasClassifier(ClassifierMixin, KerasEstimator):
             class_weight=self.class_weight,
             classes=getattr(self, "_first_classes", None),
             reset=reset,
-            allow_nd=self._builder is not None,
+            allow_nd=not self._is_ours,
         )
 
     def _meta_of_target(self) -> dict[str, Any]:
@@ -428,7 +429,7 @@ class KerasRegressor(RegressorMixin, KerasEstimator):
         return tags
 
     def _checked_data(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> TrainingData:
-        return regression_data(self, X, y, sample_weight, reset=reset, allow_nd=self._builder is not None)
+        return regression_data(self, X, y, sample_weight, reset=reset, allow_nd=not self._is_ours)
 
     def _meta_of_target(self) -> dict[str, Any]:
         kind = "continuous" if self.n_outputs_ == 1 else "continuous-multioutput"

@@ -24,8 +24,9 @@ from ..training._input_weights import (
 )
 from ..training._moments import Moments
 from ._activation import calling, exclusive, unchanged
-from ._default import Standardise, every_layer
+from ._default import EncodeNumbers, Standardise, every_layer
 from ._first_dense import PASSING, each_alone
+from ._gated import GatedDense
 from ._globals import without_graphs
 
 #: Layers after which the numbers of a row are in the same order, each changed by itself if at all.
@@ -70,7 +71,7 @@ def find(model: Any, X: NDArray | None = None) -> InputWeights:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """Gives a layer's kernel as it is now.
+    """Gives a layer's kernel as it is now, multiplied by its gates where it has such.
 
     Attributes
     ----------
@@ -81,7 +82,7 @@ class Reading:
 
     @property
     def tensor(self) -> Any:
-        kernel = self.layer.kernel
+        kernel = self.layer.gated_kernel() if isinstance(self.layer, GatedDense) else self.layer.kernel
         return keras.ops.convert_to_tensor(kernel.value if isinstance(kernel, keras.Variable) else kernel)
 
     def __call__(self) -> NDArray:
@@ -158,6 +159,8 @@ def _features(model: Any, X: NDArray | None) -> tuple[int, ...]:
 
 def _taker(layer: Any) -> _Taker | None:
     """Whether it is known which of a layer's weights belong to which of its inputs."""
+    if type(layer) is GatedDense:
+        return _Taker(layer, (layer,))
     if not type(layer).call.__module__.startswith("keras."):
         return None
     if isinstance(layer, keras.layers.TimeDistributed):
@@ -196,16 +199,19 @@ def _own_matrices(layer: Any) -> bool:
 
 def _straight(model: Any, features: tuple[int, ...]) -> list[_Taken] | None:
     """The layer, where no more than the order of the input's numbers need be known; else None."""
+    columns = np.arange(int(np.prod(features)))
     for layer in each_alone(model):
         if layer is None or "call" in vars(layer):
             return None
         taker = _taker(layer)
         if taker is not None:
-            n = int(np.prod(features))
-            width = taker.owners[0].kernel.shape[taker.axis]
+            n, width = len(columns), taker.owners[0].kernel.shape[taker.axis]
             if taker.input_axis != -1 or n % width:
                 return None
-            return [_Taken(taker, 0, np.arange(n), np.arange(n) % width)]
+            return [_Taken(taker, 0, columns, np.arange(n) % width)]
+        if type(layer) is EncodeNumbers and len(features) == 1:
+            columns = columns[list(layer.owners)]
+            continue
         if type(layer) not in ORDER_KEPT or getattr(layer, "data_format", None) == "channels_first":
             return None
     return None
@@ -419,6 +425,9 @@ def _entering(
     def padded(own: Callable[..., Any]) -> Callable[..., Any]:
         return lambda v: own(v) + shift * (1 - own(keras.ops.ones_like(v)))
 
+    def spread_out(layer: Any) -> Callable[..., Any]:
+        return lambda v: keras.ops.take(v, np.array(layer.owners), axis=1)
+
     def trained(own: Callable[..., Any]) -> Callable[..., Any]:
         return lambda v, training=None, mask=None: own(v, training=True, mask=mask)
 
@@ -426,6 +435,8 @@ def _entering(
         for layer in layers:
             stack.enter_context(calling(layer, observed(layer, layer.call)))
         for layer in every_layer(model):
+            if type(layer) is EncodeNumbers and apart:  # a piece does not change with all values of its column
+                stack.enter_context(calling(layer, spread_out(layer)))
             if "call" in vars(layer) or not type(layer).call.__module__.startswith("keras."):
                 continue
             if isinstance(layer, LOOKUPS) and apart:

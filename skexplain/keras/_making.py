@@ -11,7 +11,8 @@ import numpy as np
 from keras.src.models.functional import Functional  # not public, but what keras.Model(inputs, outputs) makes
 
 from ._activation import nodes
-from ._default import EmbedCodes, Standardise
+from ._default import EmbedCodes, EncodeNumbers, Standardise
+from ._gated import ColumnGatedMLP, GatedDense, MeanOfMembers, MembersDense
 
 #: Layers that keep in variables all that training and data change in them.
 LAYERS = {
@@ -23,7 +24,7 @@ LAYERS = {
         "AveragePooling1D AveragePooling2D GlobalAveragePooling1D GlobalAveragePooling2D GlobalMaxPooling1D "
         "GlobalMaxPooling2D"
     ).split()
-} | {EmbedCodes, Standardise}
+} | {EmbedCodes, EncodeNumbers, GatedDense, MeanOfMembers, MembersDense, Standardise}
 #: Variables that a larger model may not have: a graph keeps those of the model that it was traced for, and next to the
 #: training of large models tracing is nothing.
 MOST_NUMBERS = 2**18
@@ -48,7 +49,10 @@ def making(model: Any, step: Callable[[Any], Any], variables: list[Any]) -> Hash
         All of the model's, its optimizer's and its metrics' variables.
     """
     kind = type(model)
-    if kind not in (keras.Sequential, Functional) or sum(int(np.prod(v.shape)) for v in variables) > MOST_NUMBERS:
+    if (
+        kind not in (keras.Sequential, ColumnGatedMLP, Functional)
+        or sum(int(np.prod(v.shape)) for v in variables) > MOST_NUMBERS
+    ):
         return None
     compiled = getattr(model, "_compile_config", None)
     if compiled is None or not isinstance(step, MethodType):

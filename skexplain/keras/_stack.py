@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .._dense_network import DenseNetwork
 from .._head import Head
 from ._activation import exclusive
+from ._encoded import Encoded, encodes, folded
 from ._first_dense import affine_of
 
 #: Activations of Keras that `DenseNetwork` knows, and their names there.
@@ -49,21 +50,24 @@ class DenseStack:
             return self._read()
 
     def _read(self) -> DenseNetwork | None:
+        parts = folded(self.layers)
+        if parts is None:
+            return None
         weights: list[NDArray] = []
         biases: list[NDArray] = []
         functions: list[str] = []
         scale: NDArray = np.ones(self.features)
         shift: NDArray = np.zeros(self.features)  # of what the next layer reads
-        for layer in self.layers:
-            if type(layer) is keras.layers.Dense:
-                if scale.ndim != 1 or layer.quantization_mode is not None:
+        for layer, own in parts:
+            if own is not None:
+                if scale.ndim != 1:
                     return None
                 functions += ["identity"] * (len(weights) - len(functions))
-                W = _array(layer.kernel)
+                W, b = own
                 weights.append(scale[:, None] * W)
-                biases.append(shift @ W + (_array(layer.bias) if layer.use_bias else 0.0))
+                biases.append(shift @ W + b)
                 scale, shift = np.ones(W.shape[1]), np.zeros(W.shape[1])
-            affine, function = _parts(layer, left_out=layer is self.ending)
+            affine, function = _parts(layer, own is not None, left_out=layer is self.ending)
             if affine is None or function is None:
                 return None
             scale, shift = scale * affine[0], shift * affine[0] + affine[1]
@@ -84,9 +88,29 @@ class DenseStack:
         return DenseNetwork(weights, biases, name, self.head, self.classes, centre=self.centre)
 
 
+class EncodedStack:
+    """The same behind an encoding of each column.
+
+    Parameters
+    ----------
+    layers, ending, rows, head, classes
+        As for `DenseStack`; the first layer encodes.
+    """
+
+    def __init__(self, layers: list[Any], ending: Any, rows: NDArray, head: Head, classes: NDArray | None) -> None:
+        self.encoder, *behind = layers
+        encoded = self.encoder.pieces(rows).astype(rows.dtype)
+        self.stack = DenseStack(behind, ending, encoded, head, classes)
+
+    def network(self) -> Encoded | None:
+        """As it is now; None if it is something else."""
+        dense = self.stack.network()
+        return None if dense is None else Encoded(self.encoder.pieces, dense)
+
+
 def dense_stack(
     layers: Sequence[Any], ending: Any, rows: NDArray, raw: Callable[[], NDArray], head: Head, classes: NDArray | None
-) -> DenseStack | None:
+) -> DenseStack | EncodedStack | None:
     """A model as a stack of dense layers on the CPU, None if it is none.
 
     Parameters
@@ -102,7 +126,8 @@ def dense_stack(
         return None
     if not all("CPU" in v.value.device for layer in layers for v in layer.variables):
         return None
-    stack = DenseStack(list(layers), ending, rows, head, classes)
+    kind = EncodedStack if encodes(layers) else DenseStack
+    stack = kind(list(layers), ending, rows, head, classes)
     network = stack.network()
     if network is None:
         return None
@@ -111,12 +136,12 @@ def dense_stack(
     return stack if alike else None
 
 
-def _parts(layer: Any, left_out: bool) -> tuple[tuple[Any, Any] | None, str | None]:
+def _parts(layer: Any, is_dense: bool, left_out: bool) -> tuple[tuple[Any, Any] | None, str | None]:
     """What a layer does after its weights: a scale and a shift, and the name of an activation; None for others."""
     if "call" in vars(layer):
         return None, None
     kind = type(layer)
-    if kind in (keras.layers.Dense, keras.layers.Activation):
+    if is_dense or kind is keras.layers.Activation:
         return (1.0, 0.0), "identity" if left_out else _name_of(layer.activation)
     if kind is keras.layers.Softmax and left_out:
         return (1.0, 0.0), "identity"
@@ -132,7 +157,3 @@ def _name_of(activation: Any) -> str | None:
     function = getattr(activation, "__func__", activation)
     # by identity: an object that is called may have no hash
     return next((name for known, name in FUNCTIONS.items() if known is function), None)
-
-
-def _array(v: Any) -> NDArray:
-    return np.asarray(keras.ops.convert_to_numpy(v), dtype=np.float64)

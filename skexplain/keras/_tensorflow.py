@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .._attended import by_heads, no_attention
 from .._dense_network import DenseNetwork
-from .._embedded import Embedded, Trial, agree, columns_looked_up, may_hold_codes, trials
+from .._embedded import Embedded, Trial, agree, columns_looked_up, in_front_of, may_hold_codes, trials
 from .._head import Head
 from .._network import CHUNK, Activations, Attentions, Network, attention_rows, chunks, rows_at_once, rowwise
 from .._places import no_convolution, no_maps, place_axes
@@ -25,7 +25,9 @@ from ._activation import call, calling, exclusive, unchanged, unrolled, without_
 from ._attentions import attending
 from ._default import starts_with_encoder
 from ._embedded import BehindEncoder, BehindLookUps, LookedUp
+from ._encoded import Encoded, Plain, encoder_of, encodes
 from ._first_dense import FirstDense, each_alone, first_dense
+from ._gated import ColumnGatedMLP
 from ._maps import looking
 from ._stack import dense_stack
 from ._tape import TensorArrays, record
@@ -74,6 +76,8 @@ class KerasNetwork(Network):
         self._graphs: dict[str, Callable[..., Any]] = {}
         self._look_ups: dict[tuple[int, ...], LookedUp] = {}
         self._embedded: dict[str, Embedded] = {}
+        self._plain: Plain | None = None
+        self._behind_encoding: KerasNetwork | None = None
         self._layouts: dict[str | None, tuple[tuple[int, ...] | None, bool]] = {}
         self._attended_shapes: dict[str, list[tuple[int, ...]]] = {}
         self._features = rows.shape[1:]
@@ -94,8 +98,8 @@ class KerasNetwork(Network):
         return {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float64": 2.0**-52}.get(self.model.compute_dtype, 2.0**-23)
 
     @property
-    def _in_numpy(self) -> DenseNetwork | None:
-        """The network in NumPy, if all it is is a stack of dense layers."""
+    def _in_numpy(self) -> DenseNetwork | Encoded | None:
+        """The network in NumPy, if all it is is a stack of dense layers, maybe behind an encoding of columns."""
         return None if self._stack is None else self._stack.network()
 
     @cached_property
@@ -154,7 +158,7 @@ class KerasNetwork(Network):
 
     def mean_propagate(self, X: NDArray, references: NDArray, rule: Rule, target: NDArray) -> NDArray:
         dense = self._in_numpy
-        if dense is not None and dense.runs_once(rule):
+        if isinstance(dense, DenseNetwork) and dense.runs_once(rule):
             return dense.mean_propagate(X, references, rule, target)
         return super().mean_propagate(X, references, rule, target)
 
@@ -335,11 +339,38 @@ class KerasNetwork(Network):
             rows=behind.embed(rows[:8]),
             behind=behind,
         )
-        network.in_front = rows.shape[1:], behind.owners
+        network.in_front = in_front_of(self, rows, behind.owners)
         return Embedded(self, network, behind.embed, behind.owners, len(behind.numbers))
 
+    def encoded(self) -> Embedded | None:
+        if not encodes(self._layers):
+            return None
+        network = self._in_numpy
+        if isinstance(network, Encoded):
+            return network.behind(self, self._features)
+        encoder, *layers = self._layers
+        if self._plain is None:
+            self._plain = Plain(layers, len(encoder.owners))
+        self._plain.update()
+        embed, owners = encoder_of(encoder, self._rows.dtype), np.array(encoder.owners)
+        if self._behind_encoding is None:
+            self._behind_encoding = KerasNetwork(
+                self._plain.model,
+                self.head,
+                classes=self.classes,
+                ending=self._plain.copy_of(self.ending),
+                recover=self.recover,
+                rows=embed(self._rows),
+            )
+        self._behind_encoding.in_front = in_front_of(self, self._rows, owners)
+        return Embedded(self, self._behind_encoding, embed, owners, 0)
+
+    def gates(self) -> NDArray:
+        return self.model.gates_ if isinstance(self.model, ColumnGatedMLP) else super().gates()
+
     def as_dense(self) -> DenseNetwork | None:
-        return self._in_numpy
+        dense = self._in_numpy
+        return dense if isinstance(dense, DenseNetwork) else None
 
     def dense_weights(self) -> list[NDArray]:
         name, found = "A method of weights", []

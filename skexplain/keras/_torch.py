@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 from .._embedded import Embedded, may_hold_codes
 from .._head import Head
 from ..torch._attentions import Attended, differentiable
+from ..torch._gated import EncodeNumbers
 from ..torch._maps import Maps
 from ..torch._network import TorchNetwork
 from ..torch._untouched import as_tensor
 from ._activation import call, calling, without_activation
 from ._attentions import attending
 from ._default import starts_with_encoder
+from ._encoded import encodes, folded
 from ._first_dense import each_alone
+from ._gated import ColumnGatedMLP
 from ._maps import looking
 
 
@@ -30,9 +33,12 @@ class _WithoutEnding(torch.nn.Module):
         super().__init__()
         self.model, self._ending = model, [ending]  # in a list: a layer is a module too, and is there already
 
+    @property
+    def ending(self) -> Any:
+        return self._ending[0]
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        (ending,) = self._ending
-        with nullcontext() if ending is None else without_activation(ending):
+        with nullcontext() if self.ending is None else without_activation(self.ending):
             return call(self.model, x)
 
 
@@ -49,16 +55,65 @@ class _BehindEncoder(torch.nn.Module):
             return self.module(z.new_zeros((len(z), *self.features)))
 
 
+class _Function(torch.nn.Module):
+    """A layer or an activation of Keras among torch's modules."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self._function = [function]  # in a list: a layer's weights are no parameters to be trained here
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._function[0](x)
+
+
 class _KerasOnTorch(TorchNetwork):
     """A `TorchNetwork` whose layers are those of Keras."""
+
+    @property
+    def eps(self) -> float:
+        """Keras multiplies matrices in float32 on torch, whatever the precision."""
+        return max(super().eps, torch.finfo(torch.float32).eps)
 
     def embedded(self, rows: NDArray) -> Embedded | None:
         layers = list(each_alone(self.module.model))
         if not may_hold_codes(rows) or not starts_with_encoder(layers):
             return super().embedded(rows)
-        encoder = layers[0]
+        encoder, *others = layers
         owners, n_numbers = np.array(encoder.owners), len(encoder.numbers)
-        return self._behind(_BehindEncoder(self.module, rows.shape[1:]), encoder, owners, n_numbers, rows)
+        module = self._as_torch(others) or _BehindEncoder(self.module, rows.shape[1:])
+        return self._behind(module, encoder, owners, n_numbers, rows)
+
+    def encoded(self) -> Embedded | None:
+        modules = self._as_torch(list(each_alone(self.module.model)))
+        if modules is None:
+            return None
+        encoder: Any = modules[0]
+        owners, rows = encoder.owners.cpu().numpy(), self._rows.cpu().numpy()
+        return self._behind(modules[1:], encoder, owners, 0, rows)
+
+    def gates(self) -> NDArray:
+        model = self.module.model
+        return model.gates_ if isinstance(model, ColumnGatedMLP) else super().gates()
+
+    def _as_torch(self, layers: list[Any]) -> torch.nn.Sequential | None:
+        """An encoding of numbers and what is behind it as modules of torch, without gates; None if they are others."""
+        parts = folded(layers[1:]) if encodes(layers) else None
+        if parts is None:
+            return None
+        ending, pieces = self.module.ending, layers[0].pieces
+        modules: list[torch.nn.Module] = [EncodeNumbers(pieces).to(self.dtype)]
+        exact = pieces._asdict() | {"rest": np.zeros(pieces.shift.shape)}
+        for name, buffer in modules[0].named_buffers():  # which were made in torch's default precision
+            buffer.copy_(torch.as_tensor(exact[name]))
+        for layer, weights in parts:
+            if weights is not None:
+                W, b = (torch.as_tensor(v) for v in weights)
+                dense = torch.nn.Linear(W.shape[0], W.shape[1], device="meta")  # which draws no weights
+                dense.weight, dense.bias = torch.nn.Parameter(W.T.contiguous()), torch.nn.Parameter(b)
+                modules.append(dense)
+            if layer is not ending:
+                modules.append(_Function(layer if weights is None else layer.activation))
+        return torch.nn.Sequential(*modules).to(dtype=self.dtype, device=self.device).requires_grad_(False).eval()
 
     @contextmanager
     def _maps(self, layer: str | None) -> Iterator[Maps]:

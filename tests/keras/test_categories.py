@@ -60,9 +60,13 @@ class TestCategories(CategoriesContract):
         assert all((table[0] == 0).all() for table in tables)
         assert (tables[0][1] != 0).all()  # missing colours were trained
         X = data[0]
-        np.testing.assert_allclose(ops_to_array(scaling.mean)[:2], X[["length", "width"]].mean(), rtol=1e-4)
-        assert (ops_to_array(scaling.mean)[2:] == 0).all()
-        assert (ops_to_array(scaling.scale)[2:] == 1).all()
+        reads = [list(scaling.owners).index(k) for k in range(2)]  # the value in front of its pieces
+        mean = ops_to_array(scaling.shift)[reads]
+        np.testing.assert_allclose(mean, X[["length", "width"]].mean(), rtol=1e-4)
+        vectors = np.array(scaling.owners) >= 2
+        assert vectors.sum() == len(embed.owners) - 2
+        assert (ops_to_array(scaling.shift)[vectors] == 0).all()
+        assert (ops_to_array(scaling.scale)[vectors] == 1).all()
 
     def test_a_level_that_comes_later_is_not_learned(self, data):
         X, y = data
@@ -97,7 +101,7 @@ class TestCategories(CategoriesContract):
             assert len(traced) <= 1  # none, if another test trained such a model
 
     def test_behind_the_embedding_it_is_a_stack_of_dense_layers(self, data, fitted):
-        network = fitted._network().embedded(fitted._check_rows(data[0])).network
+        network = fitted._network().embedded(fitted._check_rows(data[0])).network.encoded().network
         assert network.as_dense() is not None
         assert len(network.dense_weights()) == 3
 

@@ -5,14 +5,14 @@ import random
 import keras
 import pytest
 
-from skexplain.keras import KerasClassifier, KerasRegressor
+from skexplain.keras import KerasClassifier, KerasRegressor, mlp
 from tests.estimator_contract import EstimatorContract
 
 from .conftest import BACKEND
 
 
 class TestKeras(EstimatorContract):
-    linear = {"model__hidden": (), "epochs": 300, "optimizer": "adam", "optimizer__learning_rate": 0.05}
+    linear = {"model": mlp, "model__hidden": (), "epochs": 300, "optimizer": "adam", "optimizer__learning_rate": 0.05}
 
     def classifier(self, **params):
         own = {"model__hidden": (16,), "epochs": 40, "random_state": 0, "optimizer": "adam"}

@@ -38,10 +38,11 @@ class Scaled(layers.Layer):
 
 def test_the_default_model(blobs):
     X, y = blobs
-    clf = KerasClassifier(model__hidden=(5, 4), model__dropout=0.1, epochs=2, random_state=0).fit(X, y)
-    kinds = [type(layer).__name__ for layer in clf.model_.layers]
-    assert kinds == ["Standardise", "Dense", "Dropout", "Dense", "Dropout", "Dense"]
-    assert [layer.units for layer in clf.model_.layers if hasattr(layer, "units")] == [5, 4, 3]
+    for model, first in ((None, ["EncodeNumbers", "GatedDense"]), (mlp, ["Standardise", "Dense"])):
+        clf = KerasClassifier(model, model__hidden=(5, 4), model__dropout=0.1, epochs=2, random_state=0).fit(X, y)
+        kinds = [type(layer).__name__ for layer in clf.model_.layers]
+        assert kinds == [*first, "Dropout", "Dense", "Dropout", "Dense"]
+        assert [layer.units for layer in clf.model_.layers if hasattr(layer, "units")] == [5, 4, 3]
     mean, scale = clf.model_.layers[0].get_weights()
     np.testing.assert_allclose(mean, X.mean(axis=0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(scale, [*X[:, :3].std(axis=0), 1], rtol=1e-4)  # 1 for the constant column
@@ -51,7 +52,7 @@ def test_the_default_model(blobs):
 
 def test_default_training_stops_early_and_no_default_is_written_back(blobs):
     X, y = blobs
-    clf = KerasClassifier(random_state=0).fit(X, y)
+    clf = KerasClassifier(mlp, random_state=0).fit(X, y)
     assert clf.n_iter_ == len(clf.history_["val_loss"]) <= _defaults.MAX_EPOCHS
     assert (clf.epochs, clf.batch_size, clf.optimizer, clf.validation_split) == ("auto",) * 4
     best = int(np.argmin(clf.history_["val_loss"])) + 1
@@ -84,7 +85,7 @@ def test_standardise_stands_in_any_model(blobs):
 def test_weights_reach_the_standardisation(line):
     X, y = line
     w = np.where(X[:, 0] > 0, 3.0, 1.0)
-    reg = KerasRegressor(epochs=1).fit(X, y, sample_weight=w)
+    reg = KerasRegressor(mlp, epochs=1).fit(X, y, sample_weight=w)
     np.testing.assert_allclose(reg.model_.layers[0].get_weights()[0], np.average(X, axis=0, weights=w), rtol=1e-3)
     np.testing.assert_allclose(reg.model_.layers[-1].get_weights()[0], np.average(y, weights=w), rtol=1e-3)
 
@@ -476,7 +477,7 @@ def test_validation_data(blobs):
 
 def test_validation_data_stops_the_default_model(line):
     X, y = line
-    reg = KerasRegressor(fit__validation_data=(X[:20], -y[:20]), random_state=0).fit(X, y)
+    reg = KerasRegressor(mlp, fit__validation_data=(X[:20], -y[:20]), random_state=0).fit(X, y)
     assert reg.n_iter_ < _defaults.MAX_EPOCHS
     assert reg.n_iter_ == int(np.argmin(reg.history_["val_loss"])) + 1 + _defaults.PATIENCE
 

@@ -6,7 +6,16 @@ import pytest
 from keras import layers
 
 from skexplain.exceptions import UnsupportedModelError
-from skexplain.keras import Standardise, mlp
+from skexplain.keras import (
+    ColumnGatedMLP,
+    EmbedCodes,
+    EncodeNumbers,
+    GatedDense,
+    MeanOfMembers,
+    MembersDense,
+    Standardise,
+    mlp,
+)
 from skexplain.keras._activation import calling
 from skexplain.keras._input_weights import find
 
@@ -64,6 +73,18 @@ def gated():
     return keras.Model(x, layers.Dense(2)(x * layers.Dense(4, "relu")(x)))
 
 
+def column_gated(codes=None):
+    """Two pieces a number."""
+    embed = [EmbedCodes(4, codes, dict.fromkeys(codes, 3))] if codes else []
+    encode = EncodeNumbers(4 - len(codes or {}), bins=2)
+    model = ColumnGatedMLP([layers.Input((4,)), *embed, encode])
+    encode.learn(np.arange(4.0)[:, None] * np.ones(encode.n_numbers))
+    owners = np.array(embed[0].owners if embed else range(4))[list(encode.owners)]
+    for layer in (GatedDense(3, owners, 2), MembersDense(2, 2), MeanOfMembers(2)):
+        model.add(layer)
+    return model
+
+
 class Backwards(keras.Model):
     """Layers in another order than they are used, the columns too."""
 
@@ -84,6 +105,8 @@ def backwards():
 STEPS = {(0, 0), (1, 1), (2, 2), (3, 0), (4, 1), (5, 2)}  # rows of two steps with three channels
 MODELS = {
     "mlp": (lambda: mlp({"n_features_in_": 4, "n_outputs_": 1}), [straight(4)]),
+    "gated columns": (column_gated, [{(k // 3, k) for k in range(12)}]),
+    "codes and gated columns": (lambda: column_gated({1: 5}), [{((0, 2, 3, 1)[k // 3], k) for k in range(12)}]),
     "looked through": (
         lambda: sequential(
             layers.Rescaling(2.0),
@@ -137,7 +160,9 @@ def test_columns_and_inputs(name):
         assert kernel.shape[kernel.axis] > kernel.inputs.max()
 
 
-@pytest.mark.parametrize("name", ["mlp", "skipping", "codes and numbers", "nested", "gated", "subclassed"])
+@pytest.mark.parametrize(
+    "name", ["mlp", "skipping", "codes and numbers", "codes and gated columns", "nested", "gated", "subclassed"]
+)
 def test_rows_do_not_change_what_is_found(name, rng):
     make, wanted = MODELS[name]
     assert pairs(find(make(), rng.integers(0, 4, size=(9, 4)).astype("float32"))) == wanted
@@ -159,6 +184,15 @@ def test_sums_over_a_columns_weights():
     values = np.empty(weights.size)
     weights.read_into(values)
     np.testing.assert_array_equal(weights.per_column(values), [0 + 1 + 2 + 3 + 4 + 5, 6 + 7, 8 + 9, 10 + 11])
+
+
+def test_weights_are_read_with_their_gates():
+    model = column_gated()
+    model.gated_layer.gate.assign([[0, 1, 2, 3], [1, 1, 1, 1]])
+    (kernel,) = find(model).kernels
+    plain = np.array(model.gated_layer.kernel).reshape(12, 2, 3)
+    np.testing.assert_allclose(kernel.read().reshape(12, 2, 3)[:, 0], plain[:, 0] * np.repeat([0, 1, 2, 3], 3)[:, None])
+    np.testing.assert_allclose(kernel.read().reshape(12, 2, 3)[:, 1], plain[:, 1])
 
 
 def test_adapted_kernels_are_read_whole():

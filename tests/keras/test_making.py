@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from skexplain.keras import KerasClassifier, Standardise
+from skexplain.keras import KerasClassifier, Standardise, column_gated_mlp
 from skexplain.keras._training import Rows, Schedule, _make_variables, train
 
 from .conftest import BACKEND
@@ -80,7 +80,15 @@ def random():
     return mlp(Standardise(), layers.Dense(8), *noise, layers.BatchNormalization(), layers.PReLU())
 
 
+def gated():
+    model = column_gated_mlp({"n_features_in_": D, "n_outputs_": 1}, hidden=(5, 4), sparsity=0.5, n_ensemble=2)
+    model.layers[0].learn(np.random.default_rng(1).normal(size=(50, D)))
+    model.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True), metrics=["accuracy"])
+    return model
+
+
 TRAINED = {"mlp": mlp, "functional": wired, "random": random, "clipped": clipped, "scheduled": scheduled}
+TRAINED |= {"gated": gated}
 SHARED = TRAINED | {"convolutional": convolutional, "frozen": frozen}
 
 
