@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class Tried(NamedTuple):
+    """One sparsity, and how well the network of its best epoch does on the rows held out.
+
+    Attributes
+    ----------
+    sparsity : float
+    losses, weight : ndarray of shape (n_held_out,)
+        Of the rows.
+    weights : object
+        Of the network, as its framework has them.
+    """
+
+    sparsity: float
+    losses: NDArray
+    weight: NDArray
+    weights: Any
 
 
 def simplest(losses: Sequence[NDArray], weight: NDArray) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,29 +10,11 @@ from numpy.typing import NDArray
 
 from .. import _defaults
 from .._network import chunks, rows_at_once
-from .._one_error import simplest
+from .._one_error import Tried, simplest
 from ._losses import only_loss
 from ._routing import fresh
 from ._table import arranged
 from ._training import Rows
-
-
-class Tried(NamedTuple):
-    """One sparsity, and how well the network of its best epoch does on the rows held out.
-
-    Attributes
-    ----------
-    sparsity : float
-    losses, weight : ndarray of shape (n_held_out,)
-        Of the rows.
-    weights : list of ndarray
-        Of the network.
-    """
-
-    sparsity: float
-    losses: NDArray
-    weight: NDArray
-    weights: list[NDArray]
 
 
 class SparsityPath(keras.callbacks.EarlyStopping):

@@ -4,34 +4,16 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from .. import _defaults
-from .._one_error import simplest
+from .._one_error import Tried, simplest
 from ._callbacks import Stop
 from ._criterion import plain, unreduced
-
-
-class Tried(NamedTuple):
-    """One sparsity, and how well the network of its best epoch does on the rows held out.
-
-    Attributes
-    ----------
-    sparsity : float
-    losses, weight : ndarray of shape (n_held_out,)
-        Of the rows.
-    weights : dict of str to Tensor
-        Of the network.
-    """
-
-    sparsity: float
-    losses: NDArray
-    weight: NDArray
-    weights: dict[str, torch.Tensor]
 
 
 class SparsityPath(Stop):
